@@ -1,0 +1,512 @@
+/**
+ * Who owns a volume, as this host sees it: a pure state machine. Every way to own (first start, restart, migration,
+ * takeover of a dead host) and every change by the running owner (drop or add a member, enter or leave
+ * write-through, end of quarantine, clean stop) is the same attempt: read the claim, seal, decide, swap, serve.
+ *
+ * `step` mutates the state it is given and returns what the shell has to do; answers come back as events. Time and
+ * randomness come with each event. Rule numbers are those of the ownership protocol.
+ */
+import { assert, unreachable } from './assert.js'
+import {
+  hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type Member,
+} from './claim.js'
+import { chooseReplicas, decideChange, firstClaim, isReleased, type SealReport } from './transition.js'
+import type { Epoch } from './units.js'
+
+export interface OwnershipPolicy {
+  readonly mode: ClaimMode
+  readonly copies: number
+  /** Hosts that may hold a copy, best first. */
+  readonly replicas: readonly string[]
+  readonly deadAfterMs: number
+  readonly quarantineMs: number
+  readonly renewMs: number
+  /** How long a seal may stay unanswered, and how long a first start waits for its replicas to connect. */
+  readonly sealTimeoutMs: number
+}
+
+export type Phase = 'standby' | 'claiming' | 'serving' | 'sealed' | 'failed'
+
+type Kind = 'take' | 'own'
+type Step = 'reading' | 'waiting' | 'asking' | 'flushing' | 'sealing' | 'swapping' | 'confirming'
+
+interface Attempt {
+  readonly kind: Kind
+  readonly sinceMs: number
+  step: Step
+  /** The claim that the attempt started from. */
+  from: Claim | null
+  awaiting: Member[]
+  reports: SealReport[]
+  deadlineMs: number
+  next: Claim | null
+  kept: number
+  /** Write-through takeover: since when the owner counts as dead, and whether the backing was flushed after T_q (R14). */
+  deadSinceMs: number | null
+  /** The claim could not be read back after a swap: ask again at the deadline. */
+  unread: boolean
+  waitedOut: boolean
+  readonly clearQuarantine: boolean
+  readonly release: boolean
+}
+
+export interface OwnershipState {
+  readonly self: Member
+  readonly policy: OwnershipPolicy
+  readonly volume: { readonly newId: string; readonly guest: GuestView }
+  phase: Phase
+  reason: string | null
+  /** The claim served, or the newest one seen. */
+  claim: Claim | null
+  reachable: readonly Member[]
+  /** Hosts that missed a deadline; forgiven when they connect anew. */
+  late: Set<string>
+  wanted: boolean
+  /** Nothing above base in any log, inherited ones included. */
+  drained: boolean
+  /** Everything inherited is on the backing. */
+  inheritedDone: boolean
+  attempt: Attempt | null
+  beat: { readonly epoch: Epoch; readonly counter: number; readonly sinceMs: number } | null
+  /** No new attempt before this time. */
+  notBeforeMs: number
+}
+
+export type OwnershipEvent =
+  | { readonly type: 'want' }
+  | { readonly type: 'unwant' }
+  | { readonly type: 'claimRead'; readonly claim: Claim | null; readonly beat: { readonly epoch: Epoch; readonly counter: number } | null }
+  | { readonly type: 'claimUnreadable'; readonly reason: string; readonly damaged: boolean }
+  | { readonly type: 'sealed'; readonly epoch: Epoch; readonly report: SealReport }
+  | { readonly type: 'sealFailed'; readonly epoch: Epoch; readonly member: Member; readonly busy: boolean; readonly reason: string }
+  | { readonly type: 'swapped'; readonly outcome: 'won' | 'lost' | 'unknown' }
+  | { readonly type: 'backingFlushed'; readonly ok: boolean }
+  | { readonly type: 'members'; readonly reachable: readonly Member[] }
+  | { readonly type: 'late'; readonly host: string; readonly reason: string }
+  | { readonly type: 'selfSealed'; readonly epoch: Epoch; readonly reason: string }
+  | { readonly type: 'progress'; readonly drained: boolean; readonly inheritedDone: boolean }
+  | { readonly type: 'quarantineOver' }
+  | { readonly type: 'release' }
+  | { readonly type: 'tick' }
+
+export type OwnershipEffect =
+  | { readonly type: 'readClaim' }
+  | { readonly type: 'seal'; readonly member: Member; readonly epoch: Epoch; readonly handOver: boolean }
+  | { readonly type: 'sealSelf'; readonly epoch: Epoch }
+  | { readonly type: 'flushBacking' }
+  /** Running owner: nothing is appended from here until `serve` or `lost`. */
+  | { readonly type: 'freeze' }
+  | { readonly type: 'swap'; readonly expected: Epoch; readonly next: Claim }
+  | { readonly type: 'serve'; readonly claim: Claim; readonly from: Claim | null; readonly kept: number; readonly running: boolean }
+  /** Not ours any more: stop acknowledging, reading and destaging. */
+  | { readonly type: 'lost'; readonly reason: string }
+  | { readonly type: 'released' }
+
+export interface Env {
+  readonly nowMs: number
+  /** Fresh random nonce, 32 hexadecimal digits. */
+  readonly nonce: string
+}
+
+const RETRY_MS = 500
+
+export function newOwnership(self: Member, policy: OwnershipPolicy, newId: string, guest: GuestView): OwnershipState {
+  return {
+    self, policy, volume: { newId, guest }, phase: 'standby', reason: null, claim: null, reachable: [], late: new Set(),
+    wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, notBeforeMs: 0,
+  }
+}
+
+/** Why the volume is served with less than the policy asks for; null when it is not. Acks are frozen meanwhile. */
+export function degradedReason(s: OwnershipState): string | null {
+  if (s.phase !== 'serving' || s.claim === null) return null
+  const copies = s.claim.set.filter((m) => m.host !== s.self.host).length
+  if (s.policy.mode === 'write-through') return null
+  if (copies >= s.policy.copies) return null
+  return `${copies} of ${s.policy.copies} copies: ${s.policy.replicas.filter((h) => !s.claim!.set.some((m) => m.host === h)).join(', ') || 'no other host'} not reachable`
+}
+
+/** New writes wait: too few copies (or write-through asked for) and not everything is on the backing yet. */
+export function acksFrozen(s: OwnershipState): boolean {
+  if (s.phase !== 'serving' || s.claim === null || s.claim.mode === 'write-through') return false
+  return s.policy.mode === 'write-through' || degradedReason(s) !== null
+}
+
+export function step(s: OwnershipState, event: OwnershipEvent, env: Env): OwnershipEffect[] {
+  const out: OwnershipEffect[] = []
+  switch (event.type) {
+    case 'want': s.wanted = true; break
+    case 'unwant': s.wanted = false; break
+    case 'claimRead': onClaimRead(s, event.claim, event.beat, env, out); break
+    case 'claimUnreadable': onUnreadable(s, event.reason, event.damaged, env); break
+    case 'sealed': onSealed(s, event.epoch, event.report, env, out); break
+    case 'sealFailed': onSealFailed(s, event.epoch, event.member, event.busy, event.reason, env, out); break
+    case 'swapped': onSwapped(s, event.outcome, out); break
+    case 'backingFlushed': onBackingFlushed(s, event.ok, env, out); break
+    case 'members': onMembers(s, event.reachable); break
+    case 'late': s.late.add(event.host); break
+    case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
+    case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
+    case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { clearQuarantine: true, release: false }); break
+    case 'release': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { clearQuarantine: false, release: true }); break
+    case 'tick': break
+    default: unreachable(event, 'ownership event')
+  }
+  proceed(s, env, out)
+  return out
+}
+
+// --- what happens next, after every event ------------------------------------------------------------------------
+
+function proceed(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt
+  if (a !== null) {
+    if (a.kind === 'take' && !s.wanted && (a.step === 'waiting' || a.step === 'reading')) {
+      giveUp(s, env, 'standby', s.reason ?? 'not asked for any more')
+      return
+    }
+    if (a.step === 'waiting' && env.nowMs >= a.deadlineMs) { a.step = 'reading'; out.push({ type: 'readClaim' }) }
+    else if (a.step === 'sealing' && env.nowMs >= a.deadlineMs) decide(s, env, out)
+    else if (a.step === 'confirming' && a.unread && env.nowMs >= a.deadlineMs) { a.unread = false; out.push({ type: 'readClaim' }) }
+    return
+  }
+  if (env.nowMs < s.notBeforeMs) return
+  if (s.phase === 'serving') { reviewSet(s, env, out); return }
+  if (s.wanted && s.phase !== 'failed') beginTake(s, env, out)
+}
+
+/** A running owner compares the recorded set and mode with what policy and reachability ask for. */
+function reviewSet(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
+  const claim = s.claim!
+  const desired = plan(s)
+  const lateMember = claim.set.find((m) => s.late.has(m.host))
+  const others = claim.set.filter((m) => m.host !== s.self.host)
+  const joins = desired.set.some((m) => !hasMember(claim.set, m))
+  const spare = others.some((m) => !hasMember(desired.set, m))
+  const can = desired.mode === 'write-back' || (s.drained && !claim.quarantine)
+  const change =
+    lateMember !== undefined ||
+    (desired.mode !== claim.mode && can) ||
+    (claim.mode === 'write-back' && joins && others.length < s.policy.copies) ||
+    // R-migration: the source stays in the set until what it holds is on the backing.
+    (claim.mode === 'write-back' && spare && s.inheritedDone && others.length > s.policy.copies)
+  if (change) beginOwn(s, env, out, { clearQuarantine: false, release: false })
+}
+
+function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
+  const ok = s.reachable.filter((m) => !s.late.has(m.host))
+  const replicas = chooseReplicas(s.self, s.policy.replicas, ok, s.claim?.set ?? [], s.policy.copies)
+  if (s.policy.mode === 'write-through' || replicas.length < s.policy.copies) return { set: [s.self], mode: 'write-through' }
+  return { set: [s.self, ...replicas], mode: 'write-back' }
+}
+
+// --- attempts ------------------------------------------------------------------------------------------------------
+
+function newAttempt(kind: Kind, env: Env, flags: { clearQuarantine: boolean; release: boolean }): Attempt {
+  return {
+    kind, sinceMs: env.nowMs, step: 'reading', from: null, awaiting: [], reports: [], deadlineMs: 0, next: null, kept: 0,
+    deadSinceMs: null, unread: false, waitedOut: false, ...flags,
+  }
+}
+
+function beginTake(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
+  s.attempt = newAttempt('take', env, { clearQuarantine: false, release: false })
+  s.phase = 'claiming'
+  out.push({ type: 'readClaim' })
+}
+
+function beginOwn(s: OwnershipState, env: Env, out: OwnershipEffect[], flags: { clearQuarantine: boolean; release: boolean }): void {
+  s.attempt = newAttempt('own', env, flags)
+  s.attempt.from = s.claim
+  out.push({ type: 'freeze' })
+  seal(s, env, out)
+}
+
+function wait(s: OwnershipState, env: Env, ms: number, reason: string): void {
+  s.attempt!.step = 'waiting'
+  s.attempt!.deadlineMs = env.nowMs + ms
+  s.reason = reason
+}
+
+function giveUp(s: OwnershipState, env: Env, phase: Phase, reason: string): void {
+  s.attempt = null
+  s.phase = phase
+  s.reason = reason
+  s.notBeforeMs = env.nowMs + RETRY_MS
+}
+
+function onClaimRead(
+  s: OwnershipState, claim: Claim | null, beat: { readonly epoch: Epoch; readonly counter: number } | null, env: Env, out: OwnershipEffect[],
+): void {
+  noteBeat(s, beat, env)
+  const a = s.attempt
+  if (a?.step === 'confirming') { confirm(s, claim, env, out); return }
+  if (a !== null && a.step !== 'reading') return
+  if (a !== null) { startFrom(s, claim, env, out); return }
+  if (claim === null) return
+  if (s.phase === 'serving' && s.claim !== null && claim.epoch > s.claim.epoch) {
+    lose(s, claim, out)
+    return
+  }
+  if (s.phase !== 'serving') {
+    s.claim = claim
+    if (s.phase === 'sealed' && !sameMember(claim.owner, s.self)) { s.phase = 'standby'; s.reason = `owned by ${claim.owner.host}` }
+  }
+}
+
+function lose(s: OwnershipState, claim: Claim, out: OwnershipEffect[]): void {
+  s.attempt = null
+  s.claim = claim
+  // Its guest, if one still runs here, stays stopped: only a new start of its rings asks for the volume again.
+  s.wanted = false
+  s.phase = 'standby'
+  s.reason = `taken over by ${claim.owner.host} at epoch ${claim.epoch}`
+  out.push({ type: 'lost', reason: s.reason })
+}
+
+function onUnreadable(s: OwnershipState, reason: string, damaged: boolean, env: Env): void {
+  const a = s.attempt
+  if (a === null) return
+  if (damaged) { giveUp(s, env, 'failed', reason); return }
+  if (a.step === 'reading') wait(s, env, RETRY_MS, reason)
+  else if (a.step === 'confirming') { a.deadlineMs = env.nowMs + RETRY_MS; a.unread = true; s.reason = reason }
+}
+
+/** Remembers since when the owner's heartbeat stands still, by this host's own clock (R6, H43). */
+function noteBeat(s: OwnershipState, beat: { readonly epoch: Epoch; readonly counter: number } | null, env: Env): void {
+  const seen = s.beat
+  const key = beat ?? { epoch: 0 as Epoch, counter: 0 }
+  if (seen === null || seen.epoch !== key.epoch || seen.counter !== key.counter) s.beat = { ...key, sinceMs: env.nowMs }
+}
+
+function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt!
+  a.from = claim
+  s.claim = claim
+  const desired = plan(s)
+  if (claim === null) {
+    if (desired.mode !== s.policy.mode && env.nowMs - a.sinceMs < s.policy.sealTimeoutMs) {
+      wait(s, env, 50, `waiting for ${s.policy.copies} of {${s.policy.replicas.join(', ')}} to connect`)
+      return
+    }
+    swap(s, firstClaim(s.volume.newId, s.volume.guest, { ...desired, self: s.self, nonce: env.nonce, clearQuarantine: false, released: false }), 0, out)
+    return
+  }
+  if (sameMember(claim.owner, s.self) || isReleased(claim)) { seal(s, env, out); return }
+  const owner = s.reachable.find((m) => sameMember(m, claim.owner))
+  if (owner !== undefined) {
+    a.step = 'asking'
+    a.deadlineMs = env.nowMs + s.policy.sealTimeoutMs
+    a.awaiting = [owner]
+    out.push({ type: 'seal', member: owner, epoch: claim.epoch, handOver: true })
+    return
+  }
+  takeFromSilent(s, claim, env, out)
+}
+
+/** The owner cannot be asked: only its heartbeat, standing still for T_dead, allows a takeover (R6). */
+function takeFromSilent(s: OwnershipState, claim: Claim, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt!
+  const stillMs = env.nowMs - s.beat!.sinceMs
+  if (stillMs < s.policy.deadAfterMs) {
+    wait(s, env, Math.min(s.policy.renewMs, s.policy.deadAfterMs - stillMs),
+      `owned by ${claim.owner.host}, which does not answer; its heartbeat must stand still for ${s.policy.deadAfterMs} ms (${Math.round(stillMs)} so far)`)
+    return
+  }
+  if (claim.mode === 'write-back') { seal(s, env, out); return }
+  // R14: nobody else holds anything; its last writes must have landed before even a read is answered.
+  a.deadSinceMs ??= env.nowMs
+  const left = a.deadSinceMs + s.policy.quarantineMs - env.nowMs
+  if (left > 0) { wait(s, env, Math.min(left, s.policy.renewMs), `write-through takeover of ${claim.owner.host}: waiting ${Math.ceil(left)} ms for its last writes to land`); return }
+  a.step = 'flushing'
+  out.push({ type: 'flushBacking' })
+}
+
+function onBackingFlushed(s: OwnershipState, ok: boolean, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt
+  if (a === null || a.step !== 'flushing') return
+  if (!ok) { wait(s, env, RETRY_MS, 'the backing cannot be flushed'); return }
+  a.waitedOut = true
+  a.awaiting = []
+  decide(s, env, out)
+}
+
+// --- sealing ---------------------------------------------------------------------------------------------------------
+
+function seal(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt!
+  const claim = a.from!
+  a.step = 'sealing'
+  a.deadlineMs = env.nowMs + s.policy.sealTimeoutMs
+  const already = a.reports.map((r) => r.member)
+  const targets = claim.set.filter((m) => !hasMember(already, m) &&
+    (sameMember(m, s.self) || (!s.late.has(m.host) && s.reachable.some((r) => sameMember(r, m)))))
+  a.awaiting = targets
+  for (const m of targets) {
+    if (sameMember(m, s.self)) out.push({ type: 'sealSelf', epoch: claim.epoch })
+    else out.push({ type: 'seal', member: m, epoch: claim.epoch, handOver: false })
+  }
+  if (targets.length === 0) decide(s, env, out)
+}
+
+function onSealed(s: OwnershipState, epoch: Epoch, report: SealReport, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt
+  if (a === null || a.from === null || a.from.epoch !== epoch) return
+  if (a.step !== 'asking' && a.step !== 'sealing') return
+  if (!a.awaiting.some((m) => sameMember(m, report.member))) return
+  a.awaiting = a.awaiting.filter((m) => !sameMember(m, report.member))
+  a.reports.push(report)
+  if (a.step === 'asking') { seal(s, env, out); return }
+  if (a.awaiting.length === 0) decide(s, env, out)
+}
+
+function onSealFailed(
+  s: OwnershipState, epoch: Epoch, member: Member, busy: boolean, reason: string, env: Env, out: OwnershipEffect[],
+): void {
+  const a = s.attempt
+  if (a === null || a.from === null || a.from.epoch !== epoch) return
+  if (a.step !== 'asking' && a.step !== 'sealing') return
+  a.awaiting = a.awaiting.filter((m) => !sameMember(m, member))
+  if (a.step === 'asking') {
+    if (busy) wait(s, env, RETRY_MS, `held by ${member.host}: ${reason}`)
+    else takeFromSilent(s, a.from, env, out)
+    return
+  }
+  if (a.kind === 'own') s.late.add(member.host)
+  if (a.awaiting.length === 0) decide(s, env, out)
+}
+
+// --- decision and swap -----------------------------------------------------------------------------------------------
+
+function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt!
+  const claim = a.from!
+  for (const m of a.awaiting) if (a.kind === 'own' && m.host !== s.self.host) s.late.add(m.host)
+  a.awaiting = []
+  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release }
+  const target = a.release ? { set: [s.self], mode: 'write-back' as ClaimMode } : targetOf(s, a)
+  if (a.kind === 'own' && !a.reports.some((r) => sameMember(r.member, s.self))) {
+    // The own region did not take the seal: nothing can be promised from here any more.
+    giveUp(s, env, 'failed', 'the own region could not be sealed')
+    out.push({ type: 'lost', reason: s.reason! })
+    return
+  }
+  let decision = decideThrough(a, claim, { ...target, ...wish })
+  if (!decision.ok && target.mode === 'write-through' && !a.release) {
+    // Not drained: serve as write-back, with acks frozen, until it is (R13).
+    decision = decideThrough(a, claim, { ...withSource(s, a, [s.self]), mode: 'write-back', ...wish })
+  }
+  if (!decision.ok) {
+    if (a.kind === 'own') { resume(s, claim, env, out, decision.reason); return }
+    a.reports = []
+    wait(s, env, RETRY_MS, decision.reason)
+    return
+  }
+  swap(s, decision.next, decision.kept, out)
+}
+
+function decideThrough(a: Attempt, claim: Claim, wish: Parameters<typeof decideChange>[2]): ReturnType<typeof decideChange> {
+  // R14 was waited out: the write-through owner is gone and everything it wrote has landed and is flushed, as after a release.
+  const from: Claim = a.waitedOut ? { ...claim, released: true } : claim
+  return decideChange(from, a.reports, wish, a.kind === 'own')
+}
+
+function targetOf(s: OwnershipState, a: Attempt): { set: Member[]; mode: ClaimMode } {
+  const desired = plan(s)
+  if (desired.mode === 'write-through') return desired
+  return { mode: 'write-back', ...withSource(s, a, desired.set) }
+}
+
+/**
+ * The living source of a migration stays a member until what it holds is on the backing: if the new owner dies
+ * before its guest ran, the source can still seal a member, itself (section 4.4).
+ */
+function withSource(s: OwnershipState, a: Attempt, set: Member[]): { set: Member[] } {
+  const claim = a.from!
+  const keep = a.kind === 'take'
+    ? a.reports.filter((r) => sameMember(r.member, claim.owner)).map((r) => r.member)
+    : claim.set.filter((m) => !s.inheritedDone && !s.late.has(m.host))
+  return { set: [...set, ...keep.filter((m) => !hasMember(set, m))] }
+}
+
+function swap(s: OwnershipState, next: Claim, kept: number, out: OwnershipEffect[]): void {
+  const a = s.attempt!
+  a.step = 'swapping'
+  a.next = next
+  a.kept = kept
+  out.push({ type: 'swap', expected: (next.epoch - 1) as Epoch, next })
+}
+
+function onSwapped(s: OwnershipState, outcome: 'won' | 'lost' | 'unknown', out: OwnershipEffect[]): void {
+  const a = s.attempt
+  if (a === null || a.step !== 'swapping') return
+  if (outcome === 'won') { serve(s, out) }
+  else {
+    // Lost or unknown: the store tells which; nothing is acknowledged meanwhile.
+    a.step = 'confirming'
+    out.push({ type: 'readClaim' })
+  }
+}
+
+function confirm(s: OwnershipState, claim: Claim | null, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt!
+  const next = a.next!
+  if (claim !== null && claim.nonce === next.nonce) { serve(s, out); return }
+  if ((claim?.epoch ?? 0) < next.epoch) {
+    a.step = 'swapping'
+    out.push({ type: 'swap', expected: (next.epoch - 1) as Epoch, next })
+    return
+  }
+  if (a.kind === 'own') { lose(s, claim!, out); return }
+  s.claim = claim
+  giveUp(s, env, 'claiming', `another host changed the claim first (${claim!.owner.host}, epoch ${claim!.epoch})`)
+}
+
+function serve(s: OwnershipState, out: OwnershipEffect[]): void {
+  const a = s.attempt!
+  const next = a.next!
+  assert(s.claim === null || next.epoch > s.claim.epoch, 'epochs only rise')
+  s.attempt = null
+  s.claim = next
+  if (a.release) {
+    s.phase = 'standby'
+    s.reason = 'released'
+    s.wanted = false
+    out.push({ type: 'released' })
+    return
+  }
+  s.phase = 'serving'
+  s.reason = null
+  s.inheritedDone = next.inherited.length === 0
+  s.drained = s.inheritedDone
+  out.push({ type: 'serve', claim: next, from: a.from, kept: a.kept, running: a.kind === 'own' })
+}
+
+/** An own change that cannot be made: sealed at this epoch already, so only a change that can be made resumes service. */
+function resume(s: OwnershipState, claim: Claim, env: Env, out: OwnershipEffect[], reason: string): void {
+  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: false, released: false }
+  const staying = s.attempt!.reports.map((r) => r.member)
+  const decision = decideChange(claim, s.attempt!.reports, { ...wish, set: staying, mode: 'write-back' }, true)
+  assert(decision.ok, `a running owner can always go on as write-back (${reason})`)
+  swap(s, decision.next, decision.kept, out)
+}
+
+// --- the outside world -------------------------------------------------------------------------------------------------
+
+function onMembers(s: OwnershipState, reachable: readonly Member[]): void {
+  for (const m of reachable) {
+    if (!s.reachable.some((r) => sameMember(r, m))) s.late.delete(m.host)
+  }
+  s.reachable = reachable
+}
+
+function onSelfSealed(s: OwnershipState, epoch: Epoch, reason: string, out: OwnershipEffect[]): void {
+  if (s.phase !== 'serving' || s.claim === null || epoch < s.claim.epoch) return
+  // An own change that is already sealing or swapping decides by its swap; a sealed epoch only blocks the old one.
+  if (s.attempt?.kind === 'own') return
+  s.attempt = null
+  s.phase = 'sealed'
+  s.reason = reason
+  s.wanted = false
+  out.push({ type: 'lost', reason })
+}

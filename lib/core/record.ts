@@ -1,0 +1,215 @@
+/**
+ * The record: one group commit of guest writes, self-describing and checksummed. The same bytes are appended to the
+ * region, sent to replicas, stored there, scanned at recovery and walked by the destager; so nothing in it is
+ * particular to one holder (region and segment are named by the segment header). Byte tables: docs/format.md.
+ */
+import { assert } from './assert.js'
+import { BLOCK_BYTES, SECTOR_BYTES, epoch as toEpoch, roundUp, won as toWon, type Epoch, type Won } from './units.js'
+
+export const RECORD_MAGIC = 0x52464448 // "HDFR"
+export const RECORD_VERSION = 1
+export const HEADER_BYTES = 4096
+export const ENTRY_BYTES = 24
+const FIXED_BYTES = 128
+export const ENTRIES_MAX = Math.floor((HEADER_BYTES - FIXED_BYTES) / ENTRY_BYTES)
+/** Payload sectors of one record. */
+export const PAYLOAD_SECTORS_MAX = 2048
+
+export const ENTRY = { data: 1, zero: 2, discard: 3 } as const
+export type EntryKind = (typeof ENTRY)[keyof typeof ENTRY]
+
+/** (bytes, seed) -> CRC32C. */
+export type Crc = (bytes: Uint8Array, seed: number) => number
+
+const AT = {
+  magic: 0, version: 4, headerCrc: 8, previousCrc: 12, volume: 16, nonce: 32, epoch: 48, won: 56, start: 64, flushed: 72,
+  length: 80, entries: 84, entry: FIXED_BYTES,
+} as const
+const TWO_32 = 0x1_0000_0000
+const HIGH_MAX = 0x20_0000
+
+export function putU64(view: DataView, at: number, value: number): void {
+  assert(Number.isSafeInteger(value) && value >= 0, 'a 64-bit field holds a safe integer')
+  view.setUint32(at, value % TWO_32, true)
+  view.setUint32(at + 4, Math.floor(value / TWO_32), true)
+}
+
+/** NaN when the value is not a safe integer: every comparison with it fails. */
+export function getU64(view: DataView, at: number): number {
+  const high = view.getUint32(at + 4, true)
+  return high < HIGH_MAX ? high * TWO_32 + view.getUint32(at, true) : NaN
+}
+
+/** 32 hexadecimal digits, with or without the dashes of a UUID, to 16 bytes. */
+export function putHex(bytes: Uint8Array, at: number, text: string): void {
+  const digits = text.replaceAll('-', '')
+  assert(/^[0-9a-f]{32}$/.test(digits), `"${text}" is 16 bytes in hexadecimal`)
+  for (let i = 0; i < 16; i++) bytes[at + i] = parseInt(digits.slice(2 * i, 2 * i + 2), 16)
+}
+
+export function getHex(bytes: Uint8Array, at: number): string {
+  let text = ''
+  for (let i = 0; i < 16; i++) text += bytes[at + i]!.toString(16).padStart(2, '0')
+  return text
+}
+
+export const uuidOf = (hex: string): string =>
+  `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+
+export interface RecordIdentity {
+  /** UUID. */
+  readonly volume: string
+  readonly epoch: Epoch
+  readonly nonce: string
+  readonly won: Won
+  readonly start: Won
+  readonly previousHeaderCrc: number
+  /** Everything up to here was known power-safe on the whole set when this record was made: what recovery may demand. */
+  readonly flushedWon: Won
+}
+
+/** Builds records in a staging buffer of header plus payload; reused. */
+export class RecordBuilder {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #entries = 0
+  #sectors = 0
+
+  constructor(bytes: Uint8Array) {
+    assert(bytes.length >= HEADER_BYTES + PAYLOAD_SECTORS_MAX * SECTOR_BYTES, 'a staging buffer holds the largest record')
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  get entryCount(): number { return this.#entries }
+  get freeSectors(): number { return PAYLOAD_SECTORS_MAX - this.#sectors }
+
+  begin(): void {
+    this.#entries = 0
+    this.#sectors = 0
+  }
+
+  /** Room for one more entry with at least this much data. */
+  hasRoomFor(sectors: number): boolean { return this.#entries < ENTRIES_MAX && this.freeSectors >= sectors }
+
+  /** Returns the byte offset of the entry's payload in the record (0 for kinds without data). */
+  addEntry(lba: number, sectors: number, kind: EntryKind): number {
+    assert(sectors > 0 && this.hasRoomFor(kind === ENTRY.data ? sectors : 0), 'an entry fits')
+    const at = AT.entry + this.#entries++ * ENTRY_BYTES
+    const payload = kind === ENTRY.data ? HEADER_BYTES / SECTOR_BYTES + this.#sectors : 0
+    putU64(this.#view, at, lba)
+    this.#view.setUint32(at + 8, sectors, true)
+    this.#view.setUint16(at + 12, kind, true)
+    this.#view.setUint16(at + 14, 0, true)
+    this.#view.setUint32(at + 16, 0, true)
+    this.#view.setUint32(at + 20, payload, true)
+    if (kind === ENTRY.data) this.#sectors += sectors
+    return payload * SECTOR_BYTES
+  }
+
+  setPayloadCrc(entry: number, crc: number): void { this.#view.setUint32(AT.entry + entry * ENTRY_BYTES + 16, crc, true) }
+  entryLba(entry: number): number { return getU64(this.#view, AT.entry + entry * ENTRY_BYTES) }
+  entrySectors(entry: number): number { return this.#view.getUint32(AT.entry + entry * ENTRY_BYTES + 8, true) }
+  entryKind(entry: number): EntryKind { return this.#view.getUint16(AT.entry + entry * ENTRY_BYTES + 12, true) as EntryKind }
+  payloadOffset(entry: number): number { return this.#view.getUint32(AT.entry + entry * ENTRY_BYTES + 20, true) * SECTOR_BYTES }
+
+  /** Finishes the header; may be called again to give the same writes another place in another epoch. */
+  seal(id: RecordIdentity, crc: Crc): { lengthBytes: number; headerCrc: number } {
+    const view = this.#view, bytes = this.#bytes
+    assert(this.#entries > 0, 'a record has an entry')
+    const used = HEADER_BYTES + this.#sectors * SECTOR_BYTES
+    const lengthBytes = roundUp(used, BLOCK_BYTES)
+    bytes.fill(0, used, lengthBytes)
+    bytes.fill(0, AT.entry + this.#entries * ENTRY_BYTES, HEADER_BYTES)
+    bytes.fill(0, AT.entries + 4, AT.entry)
+    view.setUint32(AT.magic, RECORD_MAGIC, true)
+    view.setUint32(AT.version, RECORD_VERSION, true)
+    view.setUint32(AT.headerCrc, 0, true)
+    view.setUint32(AT.previousCrc, id.previousHeaderCrc, true)
+    putHex(bytes, AT.volume, id.volume)
+    putHex(bytes, AT.nonce, id.nonce)
+    putU64(view, AT.epoch, id.epoch)
+    putU64(view, AT.won, id.won)
+    putU64(view, AT.start, id.start)
+    putU64(view, AT.flushed, id.flushedWon)
+    view.setUint32(AT.length, lengthBytes, true)
+    view.setUint32(AT.entries, this.#entries, true)
+    const headerCrc = crc(bytes.subarray(0, HEADER_BYTES), 0)
+    view.setUint32(AT.headerCrc, headerCrc, true)
+    return { lengthBytes, headerCrc }
+  }
+}
+
+export interface RecordHeader {
+  readonly volume: string
+  readonly nonce: string
+  readonly epoch: Epoch
+  readonly won: Won
+  readonly start: Won
+  readonly flushedWon: Won
+  readonly previousHeaderCrc: number
+  readonly headerCrc: number
+  readonly lengthBytes: number
+  readonly entryCount: number
+  /** On the header's bytes; for the accessors below. */
+  readonly view: DataView
+}
+
+export type ProblemKind = 'none' | 'newer' | 'damaged'
+export interface HeaderProblem { readonly kind: ProblemKind; readonly problem: string }
+
+const problem = (kind: ProblemKind, text: string): HeaderProblem => ({ kind, problem: text })
+
+/** Reads and checks a header; nothing of it is trusted before its checksum, and nothing points outside the record after. */
+export function parseHeader(bytes: Uint8Array, crc: Crc): RecordHeader | HeaderProblem {
+  assert(bytes.length >= HEADER_BYTES, 'a header is 4096 bytes')
+  const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES)
+  if (view.getUint32(AT.magic, true) !== RECORD_MAGIC) return problem('none', 'no record here')
+  const headerCrc = view.getUint32(AT.headerCrc, true)
+  const copy = Uint8Array.prototype.slice.call(bytes, 0, HEADER_BYTES)
+  copy.fill(0, AT.headerCrc, AT.headerCrc + 4)
+  if (crc(copy, 0) !== headerCrc) return problem('damaged', 'the header does not match its checksum')
+  const version = view.getUint32(AT.version, true)
+  if (version > RECORD_VERSION) return problem('newer', `record format ${version} is newer than this program (${RECORD_VERSION})`)
+  const header: RecordHeader = {
+    volume: uuidOf(getHex(bytes, AT.volume)), nonce: getHex(bytes, AT.nonce), epoch: toEpoch(getU64(view, AT.epoch)),
+    won: toWon(getU64(view, AT.won)), start: toWon(getU64(view, AT.start)), flushedWon: toWon(getU64(view, AT.flushed)),
+    previousHeaderCrc: view.getUint32(AT.previousCrc, true), headerCrc, lengthBytes: view.getUint32(AT.length, true),
+    entryCount: view.getUint32(AT.entries, true), view,
+  }
+  const bad = checkFields(header)
+  return bad === null ? header : problem('damaged', bad)
+}
+
+function checkFields(h: RecordHeader): string | null {
+  if (!(h.won > h.start) || !(h.epoch > 0) || !(h.flushedWon >= 0)) return 'its numbers make no sense'
+  if (h.entryCount < 1 || h.entryCount > ENTRIES_MAX) return `${h.entryCount} entries`
+  if (h.lengthBytes % BLOCK_BYTES !== 0 || h.lengthBytes > HEADER_BYTES + PAYLOAD_SECTORS_MAX * SECTOR_BYTES) return `a length of ${h.lengthBytes}`
+  let next = HEADER_BYTES / SECTOR_BYTES
+  for (let i = 0; i < h.entryCount; i++) {
+    const kind = entryKind(h, i), sectors = entrySectors(h, i)
+    if (kind < ENTRY.data || kind > ENTRY.discard || sectors < 1 || !(entryLba(h, i) >= 0)) return `entry ${i} makes no sense`
+    if (kind !== ENTRY.data) continue
+    if (entryPayload(h, i) !== next * SECTOR_BYTES) return `entry ${i} points elsewhere`
+    next += sectors
+  }
+  return roundUp(next * SECTOR_BYTES, BLOCK_BYTES) === h.lengthBytes ? null : 'its entries do not add up to its length'
+}
+
+const entryAt = (i: number): number => AT.entry + i * ENTRY_BYTES
+export const entryLba = (h: RecordHeader, i: number): number => getU64(h.view, entryAt(i))
+export const entrySectors = (h: RecordHeader, i: number): number => h.view.getUint32(entryAt(i) + 8, true)
+export const entryKind = (h: RecordHeader, i: number): EntryKind => h.view.getUint16(entryAt(i) + 12, true) as EntryKind
+export const entryCrc = (h: RecordHeader, i: number): number => h.view.getUint32(entryAt(i) + 16, true)
+/** Byte offset of the payload in the record. */
+export const entryPayload = (h: RecordHeader, i: number): number => h.view.getUint32(entryAt(i) + 20, true) * SECTOR_BYTES
+
+/** `record`: the whole record, header first. */
+export function verifyPayload(record: Uint8Array, h: RecordHeader, crc: Crc): boolean {
+  for (let i = 0; i < h.entryCount; i++) {
+    if (entryKind(h, i) !== ENTRY.data) continue
+    const from = entryPayload(h, i)
+    if (crc(record.subarray(from, from + entrySectors(h, i) * SECTOR_BYTES), 0) !== entryCrc(h, i)) return false
+  }
+  return true
+}

@@ -1,0 +1,106 @@
+/**
+ * The one transition: a claim change, as a pure decision. Who may ask for it and when is `ownership.ts`; what the
+ * next claim says, given who was sealed and what they reported, is here.
+ */
+import { assert } from './assert.js'
+import { hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member } from './claim.js'
+import { epoch, won, type Epoch, type Won } from './units.js'
+
+/** What a member said when it was sealed. */
+export interface SealReport {
+  readonly member: Member
+  /** Records of the sealed epoch's log that it stores. */
+  readonly length: number
+  readonly base: Won
+  /** Only the old owner itself can say so: none of its backing writes is outstanding. */
+  readonly quiet: boolean
+}
+
+export interface ChangeWish {
+  readonly self: Member
+  readonly set: readonly Member[]
+  readonly mode: ClaimMode
+  readonly nonce: string
+  /** Quarantine has passed, and everything above base was written again and flushed since (R8c). */
+  readonly clearQuarantine: boolean
+  readonly released: boolean
+}
+
+export type Decision =
+  | { readonly ok: true; readonly next: Claim; /** Records of the sealed epoch that count. */ readonly kept: number }
+  | { readonly ok: false; readonly reason: string }
+
+const no = (reason: string): Decision => ({ ok: false, reason })
+
+/** The first claim of a volume: nobody to seal, nothing inherited. */
+export function firstClaim(volume: string, guest: GuestView, wish: ChangeWish): Claim {
+  return {
+    format: 1, volume, epoch: epoch(1), owner: wish.self, set: wish.set, mode: wish.mode, start: won(0),
+    inherited: [], base: won(0), quarantine: false, guest, nonce: wish.nonce,
+  }
+}
+
+/** True when this claim's owner needs no sealing: it stopped cleanly and said so. */
+export const isReleased = (claim: Claim): boolean => claim.released === true
+
+/**
+ * Decides the claim that follows `claim`, given the members sealed at its epoch.
+ * `running`: the wish comes from the owner that serves this very epoch.
+ */
+export function decideChange(claim: Claim, reports: readonly SealReport[], wish: ChangeWish, running: boolean): Decision {
+  for (const r of reports) assert(hasMember(claim.set, r.member), 'only members of the recorded set are sealed (R1, R5)')
+  if (reports.length === 0 && !isReleased(claim)) {
+    return no(claim.mode === 'write-through'
+      ? 'the previous owner could not be sealed; its last writes may still be on their way to the backing'
+      : `no member of the set {${claim.set.map((m) => m.host).join(', ')}} can be reached, and without one of them acknowledged data would be missing`)
+  }
+  // R4: each sealed member has every acknowledged record, so the shortest is enough, and each can serve all of it.
+  const kept = reports.length === 0 ? 0 : Math.min(...reports.map((r) => r.length))
+  const end = won(claim.start + kept)
+  const base = won(Math.max(claim.base, ...reports.map((r) => r.base)))
+  const inherited = keptLogs(claim, base, end, kept, reports)
+  const ownerQuiet = reports.some((r) => sameMember(r.member, claim.owner) && r.quiet)
+  const quarantine = wish.clearQuarantine
+    ? false
+    : claim.quarantine || !(running || ownerQuiet || isReleased(claim))
+
+  assert(hasMember(wish.set, wish.self), 'the owner is a member of its own set')
+  if (wish.mode === 'write-through') {
+    if (inherited.length > 0 || quarantine) return no('write-through needs everything on the backing first (R13)')
+    assert(wish.set.length === 1, 'in write-through the set is the owner')
+  }
+  if (wish.released && (inherited.length > 0 || quarantine)) return no('a release needs everything on the backing first')
+  assert(!wish.clearQuarantine || running, 'only the running owner has watched the quarantine pass (R8c)')
+  const { released: _released, ...carried } = claim
+  const next: Claim = {
+    ...carried, epoch: epoch(claim.epoch + 1), owner: wish.self, set: wish.set, mode: wish.mode, start: end, inherited, base,
+    quarantine, nonce: wish.nonce, ...(wish.released ? { released: true as const } : {}),
+  }
+  return { ok: true, next, kept }
+}
+
+/** Logs that still hold something above base, oldest first, the sealed one last with only the sealed as holders (R4b). */
+function keptLogs(claim: Claim, base: Won, end: Won, kept: number, reports: readonly SealReport[]): InheritedLog[] {
+  const older = claim.inherited.filter((log) => log.start + log.kept > base)
+  if (kept === 0 || end <= base) return older
+  return [...older, { epoch: claim.epoch, start: claim.start, kept, holders: reports.map((r) => r.member) }]
+}
+
+/** Which members the policy would have now, in order of preference, those of the present set first. */
+export function chooseReplicas(
+  self: Member, preferred: readonly string[], reachable: readonly Member[], present: readonly Member[], copies: number,
+): Member[] {
+  const candidates = preferred
+    .map((host) => reachable.find((m) => m.host === host))
+    .filter((m): m is Member => m !== undefined && m.host !== self.host)
+  const staying = candidates.filter((m) => hasMember(present, m))
+  const joining = candidates.filter((m) => !hasMember(present, m))
+  return [...staying, ...joining].slice(0, copies)
+}
+
+/** The answer to "may an append of this epoch be stored here?" (R3, R5): null, or why not. */
+export function refuseAppend(sealed: Epoch, claimEpoch: Epoch, set: readonly Member[], self: Member): string | null {
+  if (claimEpoch <= sealed) return `epoch ${claimEpoch} is sealed here (sealed up to ${sealed})`
+  if (!hasMember(set, self)) return `${self.host}/${self.incarnation.slice(0, 8)} is not a member of epoch ${claimEpoch}`
+  return null
+}

@@ -1,0 +1,164 @@
+/**
+ * One running host: its region, its holder and replica, its peers and its volumes, and who gets which message.
+ */
+import type { Member } from '../core/claim.js'
+import { EXIT, Failure } from '../core/failure.js'
+import type { FlushResult, HostControl, HostStatus } from '../ports/control.js'
+import type {
+  AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
+} from '../ports/peer.js'
+import type { Region } from '../ports/region.js'
+import { Holder } from '../replica/holder.js'
+import { Replica } from '../replica/replica.js'
+import type { Volume } from '../volume/volume.js'
+import { VERSION } from './version.js'
+
+export interface HostLog {
+  info(message: string): void
+  warn(message: string): void
+}
+
+/** A volume together with what only the daemon knows of it. */
+export interface HostedVolume {
+  readonly volume: Volume
+  readonly socket: string
+  readonly backingPath: string
+  guardedAs(): string | null
+  /** "write-back, 1 copy" and the like. */
+  readonly requested: string
+  errors(): number
+}
+
+export interface HostParts {
+  readonly region: Region
+  readonly network: PeerNetwork | null
+  readonly peerAddresses: ReadonlyMap<string, string>
+  readonly writeCache: string
+  readonly log: HostLog
+}
+
+export class Host implements PeerHandler, HostControl {
+  readonly holder: Holder
+  readonly replica: Replica
+  readonly #parts: HostParts
+  readonly #volumes = new Map<string, HostedVolume>()
+
+  constructor(parts: HostParts) {
+    this.#parts = parts
+    this.holder = new Holder(parts.region)
+    this.replica = new Replica(this.holder, (message) => parts.log.warn(message))
+  }
+
+  add(hosted: HostedVolume): void { this.#volumes.set(hosted.volume.name, hosted) }
+
+  get volumes(): Iterable<HostedVolume> { return this.#volumes.values() }
+
+  dialed(host: string): DialedPeer | undefined { return this.#parts.network?.dialed.get(host) }
+  accepted(host: string): AcceptedPeer | undefined { return this.#parts.network?.accepted.get(host) }
+
+  /** Requests go one way and records the other: a member is reachable when both connections are up and agree. */
+  reachable(): Member[] {
+    const members: Member[] = []
+    for (const [host, dialed] of this.#parts.network?.dialed ?? []) {
+      const accepted = this.accepted(host)
+      if (dialed.incarnation !== null && accepted?.incarnation === dialed.incarnation) members.push({ host, incarnation: dialed.incarnation })
+    }
+    return members
+  }
+
+  // --- peers -----------------------------------------------------------------------------------------------------------------
+
+  dialedChanged(): void { for (const { volume } of this.#volumes.values()) volume.membersChanged() }
+
+  acceptedChanged(peer: AcceptedPeer): void { for (const { volume } of this.#volumes.values()) volume.acceptedChanged(peer) }
+
+  onPush(peer: DialedPeer, message: Push, raw: Uint8Array): void { this.replica.onPush(peer, message, raw) }
+
+  onAcknowledgement(peer: AcceptedPeer, message: Acknowledgement): void {
+    this.#byId(message.volume)?.volume.onAcknowledgement(peer, message)
+  }
+
+  onRequest(peer: AcceptedPeer, message: Request, answer: (message: Answer, raw?: readonly Uint8Array[]) => void): void {
+    switch (message.type) {
+      case 'read': void this.holder.read(message, answer); break
+      case 'map': void this.holder.map(message, answer); break
+      case 'seal': void this.#seal(peer, message.volume, message, answer); break
+    }
+  }
+
+  async #seal(peer: AcceptedPeer, volume: string, message: Extract<Request, { type: 'seal' }>, answer: (message: Answer) => void): Promise<void> {
+    this.#parts.log.info(`${peer.host} seals epoch ${message.epoch} of ${volume}${message.handOver ? ' to take it over' : ''}`)
+    const hosted = this.#byId(volume)
+    if (hosted !== undefined) { await hosted.volume.onSeal(message, answer); return }
+    try {
+      const report = await this.holder.seal(volume, message.epoch)
+      this.replica.sealed(volume, message.epoch, peer.host)
+      answer({ type: 'sealed', incarnation: this.holder.self.incarnation, ...report, quiet: false })
+    } catch (error) {
+      answer({ type: 'problem', reason: (error as Error).message })
+    }
+  }
+
+  #byId(id: string): HostedVolume | undefined {
+    for (const hosted of this.#volumes.values()) if (hosted.volume.id === id) return hosted
+    return undefined
+  }
+
+  // --- control -----------------------------------------------------------------------------------------------------------------
+
+  status(): HostStatus {
+    const { region, network, peerAddresses, writeCache } = this.#parts
+    const owned = new Set([...this.#volumes.values()].filter((h) => h.volume.serving).map((h) => h.volume.id!))
+    return {
+      host: region.host, incarnation: region.incarnation, version: VERSION,
+      region: {
+        path: region.path, sizeBytes: region.segmentBytes * region.segmentCount, freeBytes: region.segmentBytes * region.freeSegments,
+        appendedBytes: region.appendedBytes, writeCache,
+      },
+      peers: [...peerAddresses].map(([host, address]) => {
+        const dialed = network?.dialed.get(host)
+        return {
+          host, address, dialed: (dialed?.incarnation ?? null) !== null,
+          accepted: (network?.accepted.get(host)?.incarnation ?? null) !== null, incarnation: dialed?.incarnation ?? null,
+        }
+      }),
+      volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted)),
+      replicas: this.holder.held(owned),
+    }
+  }
+
+  async flush(name: string, progress: (doneBytes: number, totalBytes: number) => void): Promise<FlushResult> {
+    const hosted = this.#volumes.get(name)
+    if (hosted === undefined) {
+      throw new Failure(EXIT.usage, `no volume ${name} on this host; there are: ${[...this.#volumes.keys()].join(', ') || 'none'}`)
+    }
+    const started = performance.now()
+    const total = hosted.volume.index.dirtyBytes
+    const timer = setInterval(() => progress(Math.min(hosted.volume.destager.progressBytes, total), total), 200)
+    try {
+      const base = await hosted.volume.flush()
+      progress(total, total)
+      return { volume: name, base, seconds: (performance.now() - started) / 1000 }
+    } finally {
+      clearInterval(timer)
+    }
+  }
+}
+
+function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
+  const { volume } = hosted
+  const state = volume.driver.state
+  const claim = volume.claim
+  const { reason, effective } = volume.effectivePolicy()
+  return {
+    name: volume.name, id: volume.id, socket: hosted.socket, backing: hosted.backingPath, phase: state.phase, reason: state.reason,
+    owner: claim?.owner.host ?? null, epoch: claim?.epoch ?? 0, set: claim?.set.map((m) => m.host) ?? [],
+    policy: { requested: hosted.requested, effective, reason }, quarantine: claim?.quarantine ?? false,
+    capacityBytes: volume.geometry.capacitySectors * 512, acked: volume.writes.epoch?.ackedWon ?? claim?.start ?? 0, base: volume.base,
+    dirtyBytes: volume.index.dirtyBytes,
+    inherited: volume.serving && volume.index.inherited.length > 0
+      ? claim!.inherited.map((log) => ({ epoch: log.epoch, kept: log.kept, holders: log.holders.map((m) => m.host) })) : [],
+    frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(),
+    counters: { ...volume.counters.snapshot(), guestErrors: volume.counters.guestErrors, backingErrors: hosted.errors() },
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Every bound of the program in one place. Relations between them are checked when the module loads, so a bad
+ * constant fails at start and not under load.
+ */
+import { assert } from './core/assert.js'
+import { ENTRIES_MAX, HEADER_BYTES, PAYLOAD_SECTORS_MAX } from './core/record.js'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+export const limits = {
+  /** io_uring submission entries of a shard; completions get twice as many. */
+  ringEntries: 1024,
+  /** Requests accepted by the ring object beyond its entries before it is a bug in the caller. */
+  ringOverflow: 65536,
+
+  /** Queues that a front end may configure. */
+  queuesMax: 256,
+  queueSizeMax: 1024,
+  /** Descriptors in one chain; Windows builds chains of 512 + 3. */
+  chainDescriptorsMax: 1024,
+  memorySlotsMax: 509,
+  /** Length of one JavaScript view on guest memory; each view is longer than the stride by the overlap. */
+  memoryWindowBytes: 1024 * MIB,
+  memoryWindowOverlapBytes: 64 * KIB,
+  /** A single guest request: more than this is refused with S_IOERR. */
+  requestBytesMax: 32 * MIB,
+  segMax: 126,
+  discardSectorsMax: 32 * MIB / 512,
+  /** GET_VRING_BASE answers after this long at the latest. */
+  drainTimeoutMs: 5000,
+
+  /** Payload of one record; larger requests become several records, acknowledged with the last. */
+  recordPayloadBytesMax: PAYLOAD_SECTORS_MAX * 512,
+  recordEntriesMax: ENTRIES_MAX,
+  recordHeaderBytes: HEADER_BYTES,
+  /** Guest writes popped and not yet acknowledged, in bytes of log they will take. */
+  pendingBytesMax: 64 * MIB,
+  /** Records being written at the same time, acknowledged in log order. */
+  commitsInFlightMax: 4,
+
+  segmentBytesDefault: 16 * MIB,
+  segmentBytesMin: 2 * MIB,
+  superblockBytes: 256 * KIB,
+  regionVolumesMax: 512,
+  /** Headers read at once while a log is indexed or scanned, and writes at once while a region is zeroed. */
+  headerReadsMax: 64,
+  formatDepth: 8,
+
+  /** One WebSocket message: a record with its frame header, with room to spare. */
+  frameBytesMax: 2 * MIB,
+  peersMax: 16,
+  copiesMax: 2,
+  handshakeTimeoutMs: 5000,
+  /** Bytes handed to a peer's socket and not yet acknowledged. */
+  peerWindowBytes: 64 * MIB,
+  /** Extents in one map or read answer. */
+  readBytesMax: 1 * MIB,
+  mapExtentsMax: 65536,
+  /** One remote read or map page; then the next holder is asked, and all of them again after a pause. */
+  remoteReadTimeoutMs: 3000,
+  remoteRetryMs: 200,
+  /** No request waits longer than this for a holder to come back. */
+  stallMs: 25000,
+  /** A source that hands over waits this long for its last backing writes to end. */
+  handOverQuietMs: 1000,
+  /** Buffers for reads that do not go straight into guest memory, per volume. */
+  bouncesMax: 32,
+
+  /** Destage writes outstanding on the backing and the largest single one. */
+  destageDepth: 16,
+  destageWriteBytesMax: 1 * MIB,
+  /** How often a paused destager looks whether it may go on, and how long it rests after the backing refused a cut. */
+  destagePauseMs: 20,
+  destageRetryMs: 500,
+} as const
+
+assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax + 4096 < limits.segmentBytesMin, 'a record fits in the smallest segment')
+assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax < limits.frameBytesMax, 'a record fits in a frame')
+assert(limits.memoryWindowOverlapBytes >= limits.queueSizeMax * 16, 'a descriptor table never straddles two windows')

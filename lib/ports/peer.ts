@@ -1,0 +1,109 @@
+/**
+ * Messages between hosts, and the channel they travel on.
+ *
+ * The host that receives bulk dials (server-to-client frames are not masked): a host dials every peer. On a
+ * connection that X dialed to Y,
+ *   X sends requests  (seal, read, map)              and acknowledgements (ack, flushed),
+ *   Y sends answers   (sealed, data, extents)        and pushes (open, append, flush, trim) of its own logs.
+ */
+import type { Claim } from '../core/claim.js'
+import type { Epoch, Won } from '../core/units.js'
+
+/** First message in both directions; a mismatch closes the connection. */
+export interface Hello {
+  readonly type: 'hello'
+  readonly protocol: 1
+  readonly host: string
+  readonly incarnation: string
+}
+
+// --- pushes: owner (server) to replica (client) ------------------------------------------------------------------
+/** A new epoch begins with the receiver in its set; the claim says so. Answered by an `ack` of claim.start. */
+export interface Open { readonly type: 'open'; readonly claim: Claim }
+/** Followed by the raw record. */
+export interface Append { readonly type: 'append'; readonly volume: string; readonly epoch: Epoch; readonly won: Won; readonly durable: boolean }
+/** Make everything up to `won` power-safe; answered by `flushed`. */
+export interface Flush { readonly type: 'flush'; readonly volume: string; readonly epoch: Epoch; readonly won: Won }
+/** Everything up to `base` is on the backing: free it. */
+export interface Trim { readonly type: 'trim'; readonly volume: string; readonly epoch: Epoch; readonly base: Won }
+/** The claim changed: what it does not name may be deleted, what it seals is sealed. A hint; the store is the truth. */
+export interface ClaimChanged { readonly type: 'claimChanged'; readonly claim: Claim }
+
+// --- acknowledgements: replica (client) to owner (server) ----------------------------------------------------------
+/** Everything up to `won` is stored. */
+export interface Ack { readonly type: 'ack'; readonly volume: string; readonly epoch: Epoch; readonly won: Won }
+export interface Flushed { readonly type: 'flushed'; readonly volume: string; readonly epoch: Epoch; readonly won: Won }
+/** The replica refuses an append or open (sealed, not in the set, not the next record, disk failed). */
+export interface Refused { readonly type: 'refused'; readonly volume: string; readonly epoch: Epoch; readonly reason: string }
+/** The receiver of `trim` has made the base durable. */
+export interface Trimmed { readonly type: 'trimmed'; readonly volume: string; readonly epoch: Epoch; readonly base: Won }
+
+// --- requests (client to server) and their answers -------------------------------------------------------------------
+/** `handOver`: the asker wants to own the volume; a running owner with a running guest refuses. */
+export interface Seal { readonly type: 'seal'; readonly volume: string; readonly epoch: Epoch; readonly handOver: boolean }
+export interface Sealed {
+  readonly type: 'sealed'
+  readonly incarnation: string
+  /** Records of the log of that epoch that the holder has. */
+  readonly length: number
+  readonly base: Won
+  /** Only from the running owner, with no backing write outstanding. */
+  readonly quiet: boolean
+}
+export interface SealRefused { readonly type: 'sealRefused'; readonly reason: string }
+export interface Read { readonly type: 'read'; readonly volume: string; readonly epoch: Epoch; readonly kept: number; readonly lba: number; readonly sectors: number }
+/** Runs in order, gap-free over the extent: [kind, sectors]*, kind 0 absent, 1 data, 2 zero. Raw: the data runs' bytes. */
+export interface Data { readonly type: 'data'; readonly runs: readonly number[] }
+/** The holder's base hides the log: read the backing. */
+export interface ReadTrimmed { readonly type: 'readTrimmed'; readonly base: Won }
+export interface MapRequest { readonly type: 'map'; readonly volume: string; readonly epoch: Epoch; readonly kept: number; readonly fromLba: number }
+/** Sorted extents [lba, sectors, kind]*; `more` asks for the next page from `nextLba`. */
+export interface Extents { readonly type: 'extents'; readonly extents: readonly number[]; readonly more: boolean; readonly nextLba: number }
+export interface Problem { readonly type: 'problem'; readonly reason: string }
+
+export type Push = Open | Append | Flush | Trim | ClaimChanged
+export type Acknowledgement = Ack | Flushed | Refused | Trimmed
+export type Request = Seal | Read | MapRequest
+export type Answer = Sealed | SealRefused | Data | ReadTrimmed | Extents | Problem
+export type Message = Hello | Push | Acknowledgement | Request | Answer
+
+/** An answer with its raw bytes (empty where the type has none). The bytes are valid until the next event-loop turn. */
+export interface RawAnswer { readonly message: Answer; readonly raw: Uint8Array }
+
+/** One direction pair of a peer, as the peer's logs are concerned: we dialed, the peer serves. */
+export interface DialedPeer {
+  readonly host: string
+  /** Null while not connected. */
+  readonly incarnation: string | null
+  /** Fails with Failure(unreachable) when not connected, on timeout, or when the connection breaks meanwhile. */
+  request(message: Request, timeoutMs: number): Promise<RawAnswer>
+  acknowledge(message: Acknowledgement): void
+}
+
+/** The other direction: the peer dialed us, we push our logs to it. */
+export interface AcceptedPeer {
+  readonly host: string
+  readonly incarnation: string | null
+  /**
+   * Sends at once or drops when not connected (false). `raw` is not copied: it stays unchanged until acknowledged or
+   * the connection is gone.
+   */
+  push(message: Push, raw?: Uint8Array): boolean
+}
+
+/** What a host does with what arrives. Calls come in the order of arrival per connection. */
+export interface PeerHandler {
+  /** Any change: connected, reincarnated or gone. */
+  dialedChanged(peer: DialedPeer): void
+  acceptedChanged(peer: AcceptedPeer): void
+  onPush(peer: DialedPeer, message: Push, raw: Uint8Array): void
+  onAcknowledgement(peer: AcceptedPeer, message: Acknowledgement): void
+  onRequest(peer: AcceptedPeer, message: Request, answer: (message: Answer, raw?: readonly Uint8Array[]) => void): void
+}
+
+export interface PeerNetwork {
+  readonly dialed: ReadonlyMap<string, DialedPeer>
+  readonly accepted: ReadonlyMap<string, AcceptedPeer>
+  start(handler: PeerHandler): Promise<void>
+  stop(): Promise<void>
+}

@@ -1,0 +1,74 @@
+/** The host's cache region as the volume and the replica use it. Offsets are bytes from the start of the region. */
+import type { Layer } from '../core/layer.js'
+import type { Epoch, Won } from '../core/units.js'
+import type { BlockFile, CompletionTarget } from './io.js'
+
+/** Durable facts about one volume on this host; both only ever rise. */
+export interface VolumeState {
+  /** This host refuses appends and trims of epochs up to here. */
+  readonly sealed: Epoch
+  /** Everything up to here is on the backing, flushed. */
+  readonly base: Won
+}
+
+export interface RegionLog {
+  /** UUID of the volume. */
+  readonly volume: string
+  readonly epoch: Epoch
+  /** Won before the first record. */
+  readonly start: Won
+  /** The claim's nonce of that epoch, 32 hexadecimal digits; every record carries it. */
+  readonly nonce: string
+  /** Records stored without a gap; record i has won start + i. */
+  readonly storedLength: number
+  /** CRC of the last appended record's header, 0 for none: the next record names it. */
+  readonly lastHeaderCrc: number
+  /** Region bytes this log occupies. */
+  readonly bytes: number
+  /** True when a record of this length can be appended now. */
+  hasRoom(lengthBytes: number): boolean
+  /**
+   * Appends the finished record at `address` (aligned to 4096, length a multiple of 4096) and returns its offset in
+   * the region. Several may be in flight; the target is called in completion order, with the length or -errno.
+   * The caller checked `hasRoom`.
+   */
+  append(address: number, lengthBytes: number, won: Won, headerCrc: number, durable: boolean, target: CompletionTarget, token: number): number
+  /** Frees the segments whose records are all at or below `base`. In memory: durable through the volume's base. */
+  trim(base: Won): void
+  /**
+   * Index of records start+1 .. start+kept that lie above `base`, read back from the region (headers only). The one
+   * recovery routine: for the owner's restart, for a replica that is asked, for the proof that index == rebuild(log).
+   */
+  buildLayer(kept: number, base: Won): Promise<Layer>
+}
+
+export interface Region {
+  readonly path: string
+  readonly host: string
+  /** 32 hexadecimal digits, made by format. */
+  readonly incarnation: string
+  readonly file: BlockFile
+  readonly segmentBytes: number
+  readonly segmentCount: number
+  readonly freeSegments: number
+  /** Bytes of records and headers appended since open: the wear this region has seen. */
+  readonly appendedBytes: number
+  volumeState(volume: string): VolumeState
+  /** Durable when the promise resolves. Lower values than the present ones are an assertion failure. */
+  saveVolumeState(volume: string, state: Partial<VolumeState>): Promise<void>
+  /** Logs found at open or created since. */
+  logs(volume: string): readonly RegionLog[]
+  volumes(): readonly string[]
+  createLog(volume: string, epoch: Epoch, start: Won, nonce: string): RegionLog
+  /** Frees all its segments. Reads pinned before go on safely. */
+  deleteLog(log: RegionLog): void
+  /**
+   * A segment freed after `pinReads` is not reused before the pin is released (H14): take one around every read of
+   * region data.
+   */
+  pinReads(): number
+  unpinReads(pin: number): void
+  /** fdatasync of the region: everything whose append completed before is power-safe afterwards. */
+  flush(target: CompletionTarget, token: number): void
+  close(): Promise<void>
+}

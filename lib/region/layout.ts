@@ -1,0 +1,136 @@
+/**
+ * What is where in a region: two superblock slots that are written in turn, then segments of equal size, each with a
+ * header block of its own. Byte tables: docs/format.md.
+ */
+import { assert } from '../core/assert.js'
+import { getHex, getU64, putHex, putU64, uuidOf, type Crc } from '../core/record.js'
+import { epoch, won, type Epoch, type Won } from '../core/units.js'
+import { limits } from '../limits.js'
+
+export const REGION_VERSION = 1
+const SUPERBLOCK_MAGIC = 0x53464448 // "HDFS"
+const SEGMENT_MAGIC = 0x47464448 // "HDFG"
+export const SEGMENT_HEADER_BYTES = 4096
+const VOLUME_AT = 4096
+const VOLUME_BYTES = 128
+const HOST_BYTES = 64
+
+export interface VolumeEntry { readonly volume: string; sealed: Epoch; base: Won }
+
+export interface Superblock {
+  readonly incarnation: string
+  readonly host: string
+  readonly segmentBytes: number
+  readonly segmentCount: number
+  readonly createdMs: number
+  /** Raised by one with every write; the higher valid slot counts. */
+  generation: number
+  readonly volumes: Map<string, VolumeEntry>
+}
+
+export const segmentOffset = (index: number, segmentBytes: number): number => 2 * limits.superblockBytes + index * segmentBytes
+export const regionMinBytes = (segmentBytes: number): number => segmentOffset(2, segmentBytes)
+
+/** Bytes of a slot that are in use: the header block and as many volumes as there are, in whole blocks. */
+export const superblockLength = (sb: Superblock): number => VOLUME_AT + Math.ceil((sb.volumes.size * VOLUME_BYTES) / 4096) * 4096
+
+export function encodeSuperblock(sb: Superblock, out: Uint8Array, crc: Crc): number {
+  const length = superblockLength(sb)
+  assert(length <= limits.superblockBytes && sb.volumes.size <= limits.regionVolumesMax, 'the volume table fits its slot')
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength)
+  out.fill(0, 0, length)
+  view.setUint32(0, SUPERBLOCK_MAGIC, true)
+  view.setUint32(4, REGION_VERSION, true)
+  view.setUint32(12, length, true)
+  putU64(view, 16, sb.generation)
+  putHex(out, 24, sb.incarnation)
+  putU64(view, 40, sb.segmentBytes)
+  putU64(view, 48, sb.segmentCount)
+  putU64(view, 56, sb.createdMs)
+  view.setUint32(64, sb.volumes.size, true)
+  const host = new TextEncoder().encode(sb.host)
+  assert(host.length < HOST_BYTES, 'a host name fits')
+  out.set(host, 128)
+  let at = VOLUME_AT
+  for (const entry of sb.volumes.values()) {
+    putHex(out, at, entry.volume)
+    putU64(view, at + 16, entry.sealed)
+    putU64(view, at + 24, entry.base)
+    at += VOLUME_BYTES
+  }
+  view.setUint32(8, crc(out.subarray(0, length), 0), true)
+  return length
+}
+
+export type SuperblockProblem = 'empty' | 'foreign' | 'damaged' | 'newer'
+
+export function decodeSuperblock(bytes: Uint8Array, crc: Crc): Superblock | SuperblockProblem {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (view.getUint32(0, true) !== SUPERBLOCK_MAGIC) return bytes.subarray(0, 4096).every((b) => b === 0) ? 'empty' : 'foreign'
+  const length = view.getUint32(12, true)
+  if (length < VOLUME_AT || length > limits.superblockBytes || length % 4096 !== 0) return 'damaged'
+  const copy = Uint8Array.prototype.slice.call(bytes, 0, length)
+  copy.fill(0, 8, 12)
+  if (crc(copy, 0) !== view.getUint32(8, true)) return 'damaged'
+  if (view.getUint32(4, true) > REGION_VERSION) return 'newer'
+  const volumes = new Map<string, VolumeEntry>()
+  const count = view.getUint32(64, true)
+  if (VOLUME_AT + count * VOLUME_BYTES > length) return 'damaged'
+  for (let i = 0, at = VOLUME_AT; i < count; i++, at += VOLUME_BYTES) {
+    const volume = uuidOf(getHex(bytes, at))
+    volumes.set(volume, { volume, sealed: epoch(getU64(view, at + 16)), base: won(getU64(view, at + 24)) })
+  }
+  const host = new TextDecoder().decode(bytes.subarray(128, 128 + HOST_BYTES)).replace(/\0.*$/s, '')
+  return {
+    incarnation: getHex(bytes, 24), host, segmentBytes: getU64(view, 40), segmentCount: getU64(view, 48), createdMs: getU64(view, 56),
+    generation: getU64(view, 16), volumes,
+  }
+}
+
+export interface SegmentHeader {
+  readonly incarnation: string
+  readonly index: number
+  /** One sequence over the region: raised each time a segment is taken into use. */
+  readonly useSequence: number
+  readonly volume: string
+  readonly epoch: Epoch
+  readonly start: Won
+  readonly nonce: string
+  /** Position of this segment in its log, from 0. */
+  readonly ordinal: number
+  readonly firstWon: Won
+  /** CRC of the header of the record before the first one here; 0 when there is none. */
+  readonly previousHeaderCrc: number
+}
+
+export function encodeSegmentHeader(h: SegmentHeader, out: Uint8Array, crc: Crc): void {
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength)
+  out.fill(0, 0, SEGMENT_HEADER_BYTES)
+  view.setUint32(0, SEGMENT_MAGIC, true)
+  view.setUint32(4, REGION_VERSION, true)
+  view.setUint32(12, h.index, true)
+  putHex(out, 16, h.incarnation)
+  putHex(out, 32, h.volume)
+  putHex(out, 48, h.nonce)
+  putU64(view, 64, h.useSequence)
+  putU64(view, 72, h.epoch)
+  putU64(view, 80, h.start)
+  putU64(view, 88, h.firstWon)
+  view.setUint32(96, h.ordinal, true)
+  view.setUint32(100, h.previousHeaderCrc, true)
+  view.setUint32(8, crc(out.subarray(0, SEGMENT_HEADER_BYTES), 0), true)
+}
+
+/** Null for a segment that was never used, or whose header write was torn: then nothing in it was ever confirmed. */
+export function decodeSegmentHeader(bytes: Uint8Array, crc: Crc): SegmentHeader | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (view.getUint32(0, true) !== SEGMENT_MAGIC) return null
+  const copy = Uint8Array.prototype.slice.call(bytes, 0, SEGMENT_HEADER_BYTES)
+  copy.fill(0, 8, 12)
+  if (crc(copy, 0) !== view.getUint32(8, true)) return null
+  return {
+    incarnation: getHex(bytes, 16), index: view.getUint32(12, true), useSequence: getU64(view, 64), volume: uuidOf(getHex(bytes, 32)),
+    epoch: epoch(getU64(view, 72)), start: won(getU64(view, 80)), nonce: getHex(bytes, 48), ordinal: view.getUint32(96, true),
+    firstWon: won(getU64(view, 88)), previousHeaderCrc: view.getUint32(100, true),
+  }
+}

@@ -1,0 +1,214 @@
+/** One log in the region: records in segments, in order, and which of them are stored. */
+import { assert } from '../core/assert.js'
+import { IndexLayer } from '../core/index-layer.js'
+import type { Layer } from '../core/layer.js'
+import { ENTRY, HEADER_BYTES, entryKind, entryLba, entryPayload, entrySectors, parseHeader, type RecordHeader } from '../core/record.js'
+import { EXIT, Failure } from '../core/failure.js'
+import { won as toWon, type Epoch, type Won } from '../core/units.js'
+import { AlignedMemory } from '../io/memory.js'
+import { operation } from '../io/operation.js'
+import { limits } from '../limits.js'
+import type { CompletionTarget } from '../ports/io.js'
+import type { RegionLog } from '../ports/region.js'
+import { crc } from './crc.js'
+import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentOffset } from './layout.js'
+import type { SegmentPool } from './segment-pool.js'
+
+export interface LogSegment {
+  readonly index: number
+  readonly ordinal: number
+  readonly firstWon: Won
+  usedBytes: number
+  /** Nothing in the segment counts before its header is on the disk. */
+  headerDone: boolean
+}
+
+interface Append { readonly won: Won; readonly segment: LogSegment; readonly target: CompletionTarget; readonly token: number; result: number }
+
+export interface LogIdentity { readonly volume: string; readonly epoch: Epoch; readonly start: Won; readonly nonce: string }
+
+export class SegmentedLog implements RegionLog, CompletionTarget {
+  readonly volume: string
+  readonly epoch: Epoch
+  readonly start: Won
+  readonly nonce: string
+  readonly #pool: SegmentPool
+  #segments: LogSegment[] = []
+  /** Records from `#firstWon` on: where they are and how long. */
+  #offsets: number[] = []
+  #lengths: number[] = []
+  #firstWon: Won
+  #appendedWon: Won
+  #storedWon: Won
+  lastHeaderCrc = 0
+  /** Appends under way by token; completed ones wait here for their segment's header. */
+  readonly #appends: (Append | null)[] = []
+  /** Stored out of order, ahead of #storedWon. */
+  readonly #early = new Set<Won>()
+
+  constructor(pool: SegmentPool, id: LogIdentity) {
+    this.volume = id.volume
+    this.epoch = id.epoch
+    this.start = id.start
+    this.nonce = id.nonce
+    this.#pool = pool
+    this.#firstWon = toWon(id.start + 1)
+    this.#appendedWon = id.start
+    this.#storedWon = id.start
+  }
+
+  get storedLength(): number { return this.#storedWon - this.start }
+  get bytes(): number { return this.#segments.length * this.#pool.segmentBytes }
+  get segments(): readonly LogSegment[] { return this.#segments }
+
+  // --- recovery ----------------------------------------------------------------------------------------------------------------
+
+  /** A segment found at open, in order. The first one says where the log begins here. */
+  adoptSegment(segment: LogSegment): void {
+    if (this.#segments.length === 0) {
+      this.#firstWon = segment.firstWon
+      this.#appendedWon = toWon(segment.firstWon - 1)
+      this.#storedWon = this.#appendedWon
+    }
+    this.#segments.push(segment)
+  }
+
+  adoptRecord(header: RecordHeader, offsetBytes: number): void {
+    assert(header.won === this.#appendedWon + 1, 'records are adopted in order')
+    this.#offsets.push(offsetBytes)
+    this.#lengths.push(header.lengthBytes)
+    this.#appendedWon = header.won
+    this.#storedWon = header.won
+    this.lastHeaderCrc = header.headerCrc
+  }
+
+  // --- appending -----------------------------------------------------------------------------------------------------------------
+
+  get #open(): LogSegment | undefined { return this.#segments.at(-1) }
+
+  hasRoom(lengthBytes: number): boolean {
+    const open = this.#open
+    return (open !== undefined && open.usedBytes + lengthBytes <= this.#pool.segmentBytes) || this.#pool.free > 0
+  }
+
+  append(address: number, lengthBytes: number, won: Won, headerCrc: number, durable: boolean, target: CompletionTarget, token: number): number {
+    assert(won === this.#appendedWon + 1, `record ${won} follows ${this.#appendedWon}`)
+    assert(lengthBytes % 4096 === 0 && lengthBytes <= this.#pool.segmentBytes - SEGMENT_HEADER_BYTES, 'a record fits a segment')
+    let segment = this.#open
+    // H13: a record is never split; what is left of the segment stays empty.
+    if (segment === undefined || segment.usedBytes + lengthBytes > this.#pool.segmentBytes) segment = this.#openSegment(won)
+    const offset = segmentOffset(segment.index, this.#pool.segmentBytes) + segment.usedBytes
+    segment.usedBytes += lengthBytes
+    this.#offsets.push(offset)
+    this.#lengths.push(lengthBytes)
+    this.#appendedWon = won
+    this.lastHeaderCrc = headerCrc
+    let slot = this.#appends.indexOf(null)
+    if (slot < 0) slot = this.#appends.push(null) - 1
+    this.#appends[slot] = { won, segment, target, token, result: 0 }
+    this.#pool.write(address, lengthBytes, offset, durable, this, slot)
+    return offset
+  }
+
+  #openSegment(firstWon: Won): LogSegment {
+    const index = this.#pool.take()
+    const segment: LogSegment = {
+      index, ordinal: (this.#open?.ordinal ?? -1) + 1, firstWon, usedBytes: SEGMENT_HEADER_BYTES, headerDone: false,
+    }
+    this.#segments.push(segment)
+    const memory = new AlignedMemory(SEGMENT_HEADER_BYTES)
+    encodeSegmentHeader({
+      incarnation: this.#pool.incarnation, index, useSequence: this.#pool.nextUse(), volume: this.volume, epoch: this.epoch, start: this.start,
+      nonce: this.nonce, ordinal: segment.ordinal, firstWon, previousHeaderCrc: this.lastHeaderCrc,
+    }, memory.bytes, crc)
+    this.#pool.write(memory.address, SEGMENT_HEADER_BYTES, segmentOffset(index, this.#pool.segmentBytes), true, {
+      complete: (_token, result) => {
+        memory.free()
+        segment.headerDone = result > 0
+        this.#finish(segment, result)
+      },
+    }, 0)
+    return segment
+  }
+
+  complete(slot: number, result: number): void {
+    const append = this.#appends[slot]!
+    append.result = result
+    if (append.segment.headerDone || result < 0) this.#report(slot, result)
+  }
+
+  /** The segment's header is there (or failed): records that waited for it are reported. */
+  #finish(segment: LogSegment, headerResult: number): void {
+    for (let slot = 0; slot < this.#appends.length; slot++) {
+      const append = this.#appends[slot]
+      if (append === null || append === undefined || append.segment !== segment || append.result === 0) continue
+      this.#report(slot, headerResult < 0 ? headerResult : append.result)
+    }
+  }
+
+  #report(slot: number, result: number): void {
+    const { won, target, token } = this.#appends[slot]!
+    this.#appends[slot] = null
+    if (result > 0) {
+      this.#early.add(won)
+      while (this.#early.delete(toWon(this.#storedWon + 1))) this.#storedWon = toWon(this.#storedWon + 1)
+    }
+    target.complete(token, result)
+  }
+
+  // --- letting go --------------------------------------------------------------------------------------------------------------------
+
+  trim(base: Won): void {
+    while (this.#segments.length > 1 && this.#segments[1]!.firstWon <= base + 1) this.#release(this.#segments.shift()!)
+    const keep = this.#segments[0]?.firstWon
+    if (keep === undefined || keep <= this.#firstWon) return
+    const dropped = keep - this.#firstWon
+    this.#offsets.splice(0, dropped)
+    this.#lengths.splice(0, dropped)
+    this.#firstWon = keep
+  }
+
+  releaseAll(): void { for (const segment of this.#segments.splice(0)) this.#release(segment) }
+
+  #release(segment: LogSegment): void { this.#pool.give(segment.index) }
+
+  // --- reading back --------------------------------------------------------------------------------------------------------------------
+
+  async buildLayer(kept: number, base: Won): Promise<Layer> {
+    const layer = new IndexLayer()
+    const from = Math.max(this.#firstWon, base + 1), to = this.start + kept
+    assert(to <= this.#storedWon, 'what is kept is stored')
+    assert(from === base + 1 || from <= this.start + 1, 'what is above base is here')
+    const memory = new AlignedMemory(HEADER_BYTES * limits.headerReadsMax)
+    try {
+      for (let won = from; won <= to; won += limits.headerReadsMax) {
+        const n = Math.min(limits.headerReadsMax, to - won + 1)
+        await Promise.all(Array.from({ length: n }, (_, i) => operation((target) =>
+          this.#pool.file.read(memory.address + i * HEADER_BYTES, HEADER_BYTES, this.#offsets[won + i - this.#firstWon]!, target, 0))))
+        for (let i = 0; i < n; i++) this.#apply(layer, toWon(won + i), memory.bytes.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES))
+      }
+    } finally {
+      memory.free()
+    }
+    return layer
+  }
+
+  #apply(layer: IndexLayer, won: Won, bytes: Uint8Array): void {
+    const offset = this.#offsets[won - this.#firstWon]!
+    const header = parseHeader(bytes, crc)
+    if ('problem' in header || header.won !== won || header.nonce !== this.nonce) {
+      throw new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ${offset} ` +
+        `was good and is not any more (${'problem' in header ? header.problem : 'another record is there'}); keep the region as it is and take the volume over on another holder`)
+    }
+    applyRecord(layer, header, offset)
+  }
+}
+
+/** Puts a record's entries into a layer; `offsetBytes` is the record's place in the region. */
+export function applyRecord(layer: Layer, header: RecordHeader, offsetBytes: number): void {
+  for (let i = 0; i < header.entryCount; i++) {
+    const lba = entryLba(header, i), sectors = entrySectors(header, i)
+    if (entryKind(header, i) === ENTRY.data) layer.putData(lba, sectors, (offsetBytes + entryPayload(header, i)) / 512)
+    else layer.putZero(lba, sectors)
+  }
+}

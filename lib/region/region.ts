@@ -1,0 +1,261 @@
+/** The region: opened, formatted, its durable facts saved, its logs found again. */
+import { randomBytes } from 'node:crypto'
+import { closeSync, constants, existsSync, ftruncateSync, openSync, statSync } from 'node:fs'
+import { assert } from '../core/assert.js'
+import { EXIT, Failure } from '../core/failure.js'
+import { epoch as toEpoch, won as toWon, type Epoch, type Won } from '../core/units.js'
+import { openBlockFile, type RingBlockFile } from '../io/block-file.js'
+import { ofdLock } from '../io/libc.js'
+import { AlignedMemory } from '../io/memory.js'
+import { operation } from '../io/operation.js'
+import type { IoRing } from '../io/ring.js'
+import { limits } from '../limits.js'
+import type { CompletionTarget } from '../ports/io.js'
+import type { Region, RegionLog, VolumeState } from '../ports/region.js'
+import { crc } from './crc.js'
+import { decodeSuperblock, encodeSuperblock, regionMinBytes, segmentOffset, superblockLength, type Superblock } from './layout.js'
+import { SegmentedLog } from './region-log.js'
+import { groupLogs, readSegmentHeaders, scanLog } from './scan.js'
+import { SegmentPool } from './segment-pool.js'
+
+export interface RegionOptions {
+  readonly host: string
+  /** Needed only when the region has to be created. */
+  readonly sizeBytes: number | null
+  readonly segmentBytes: number
+  readonly progress: (doneBytes: number, totalBytes: number) => void
+}
+
+/** Opens the region, creating it where there is none. Whatever is not clearly ours is refused and not touched. */
+export async function openRegion(ring: IoRing, path: string, options: RegionOptions): Promise<FileRegion> {
+  if (!existsSync(path)) createFile(path, options)
+  checkSize(path, options)
+  const file = await openBlockFile(ring, path, { readOnly: false })
+  try {
+    if (!ofdLock(file.fd, 'write', 0, 1)) throw new Failure(EXIT.unsafe, `region ${path} is in use by another process; one daemon has one region`)
+    const superblock = await readSuperblock(file, path) ?? await format(file, path, options)
+    if (superblock.host !== options.host) {
+      throw new Failure(EXIT.config, `region ${path} belongs to host "${superblock.host}", and this is "${options.host}"; give each host a region of its own (nothing was changed)`)
+    }
+    const need = segmentOffset(superblock.segmentCount, superblock.segmentBytes)
+    if (file.sizeBytes < need) {
+      throw new Failure(EXIT.damaged, `region ${path} has ${file.sizeBytes} bytes but its superblock says ${need}; put the missing part back (nothing was changed)`)
+    }
+    return await FileRegion.load(file, superblock)
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
+function createFile(path: string, options: RegionOptions): void {
+  if (options.sizeBytes === null) throw new Failure(EXIT.config, `region ${path} does not exist and no size is given; set region.size (or --cache-size) to have it created`)
+  checkBytes(path, options.sizeBytes, options.segmentBytes)
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600)
+  } catch (error) {
+    throw new Failure(EXIT.config, `region ${path} cannot be created: ${(error as Error).message}`, { cause: error })
+  }
+  ftruncateSync(fd, options.sizeBytes)
+  closeSync(fd)
+}
+
+function checkSize(path: string, options: RegionOptions): void {
+  const status = statSync(path)
+  if (status.isFile()) checkBytes(path, status.size, options.segmentBytes)
+}
+
+function checkBytes(path: string, sizeBytes: number, segmentBytes: number): void {
+  if (sizeBytes >= regionMinBytes(segmentBytes)) return
+  throw new Failure(EXIT.config, `region ${path}: ${sizeBytes} bytes is smaller than its superblocks and two segments of ${segmentBytes} bytes; ` +
+    `it needs at least ${regionMinBytes(segmentBytes)} bytes (nothing was written)`)
+}
+
+/** The newer valid slot; null where both are all zero, which is a region to be formatted. */
+async function readSuperblock(file: RingBlockFile, path: string): Promise<Superblock | null> {
+  const memory = new AlignedMemory(2 * limits.superblockBytes)
+  try {
+    await operation((target) => file.read(memory.address, 2 * limits.superblockBytes, 0, target, 0))
+    const slots = [0, 1].map((i) => decodeSuperblock(memory.bytes.subarray(i * limits.superblockBytes, (i + 1) * limits.superblockBytes), crc))
+    const valid = slots.filter((slot): slot is Superblock => typeof slot === 'object')
+    if (slots.includes('newer')) throw new Failure(EXIT.config, `region ${path} has a newer format than this release reads; run the newer release (nothing was changed)`)
+    if (valid.length > 0) return valid.reduce((a, b) => (b.generation > a.generation ? b : a))
+    if (slots.every((slot) => slot === 'empty')) return null
+    if (slots.includes('foreign')) throw new Failure(EXIT.config, `${path} holds something that is not a Holdfast region; choose another path, or wipe it yourself if it is not wanted (nothing was changed)`)
+    throw new Failure(EXIT.damaged, `region ${path}: both superblocks are damaged; keep the file and take its volumes over on the other holders (nothing was changed)`)
+  } finally {
+    memory.free()
+  }
+}
+
+/**
+ * Zeros everything once: a first write into an unwritten extent is metadata, and twice as slow with a flush. The
+ * superblock comes last, so an interrupted format is formatted again.
+ */
+async function format(file: RingBlockFile, path: string, options: RegionOptions): Promise<Superblock> {
+  checkBytes(path, file.sizeBytes, options.segmentBytes)
+  const segmentCount = Math.floor((file.sizeBytes - segmentOffset(0, options.segmentBytes)) / options.segmentBytes)
+  const total = segmentOffset(segmentCount, options.segmentBytes)
+  const chunk = 1024 * 1024
+  const memory = new AlignedMemory(chunk)
+  try {
+    for (let at = 0; at < total; at += chunk * limits.formatDepth) {
+      const writes: Promise<number>[] = []
+      for (let to = at; to < Math.min(total, at + chunk * limits.formatDepth); to += chunk) {
+        writes.push(operation((target) => file.write(memory.address, Math.min(chunk, total - to), to, false, target, 0)))
+      }
+      await Promise.all(writes)
+      options.progress(Math.min(total, at + chunk * limits.formatDepth), total)
+    }
+    await operation((target) => file.flush(target, 0))
+  } finally {
+    memory.free()
+  }
+  const superblock: Superblock = {
+    incarnation: randomBytes(16).toString('hex'), host: options.host, segmentBytes: options.segmentBytes, segmentCount, createdMs: Date.now(),
+    generation: 0, volumes: new Map(),
+  }
+  const writer = new SuperblockWriter(file, superblock)
+  await writer.save()
+  await writer.save()
+  writer.close()
+  return superblock
+}
+
+/** Writes the slots in turn, power-safe, one write at a time; calls that come meanwhile share the next one. */
+class SuperblockWriter {
+  readonly #file: RingBlockFile
+  readonly #superblock: Superblock
+  readonly #memory = new AlignedMemory(limits.superblockBytes)
+  #running: Promise<void> | null = null
+  #next: Promise<void> | null = null
+
+  constructor(file: RingBlockFile, superblock: Superblock) {
+    this.#file = file
+    this.#superblock = superblock
+  }
+
+  save(): Promise<void> {
+    if (this.#running === null) {
+      this.#running = this.#write().finally(() => { this.#running = null })
+      return this.#running
+    }
+    this.#next ??= this.#running.catch(() => undefined).then(() => {
+      this.#next = null
+      return this.save()
+    })
+    return this.#next
+  }
+
+  async #write(): Promise<void> {
+    const sb = this.#superblock
+    sb.generation++
+    encodeSuperblock(sb, this.#memory.bytes, crc)
+    const slot = sb.generation % 2
+    await operation((target) => this.#file.write(this.#memory.address, superblockLength(sb), slot * limits.superblockBytes, true, target, 0))
+  }
+
+  close(): void { this.#memory.free() }
+}
+
+export class FileRegion implements Region {
+  readonly file: RingBlockFile
+  readonly #superblock: Superblock
+  readonly #writer: SuperblockWriter
+  readonly #pool: SegmentPool
+  readonly #logs: SegmentedLog[]
+  /** What is durable; the superblock's own table is ahead while a save runs. */
+  readonly #durable = new Map<string, VolumeState>()
+
+  private constructor(file: RingBlockFile, superblock: Superblock, pool: SegmentPool, logs: SegmentedLog[]) {
+    this.file = file
+    this.#superblock = superblock
+    this.#writer = new SuperblockWriter(file, superblock)
+    this.#pool = pool
+    this.#logs = logs
+    for (const entry of superblock.volumes.values()) this.#durable.set(entry.volume, { sealed: entry.sealed, base: entry.base })
+  }
+
+  static async load(file: RingBlockFile, sb: Superblock): Promise<FileRegion> {
+    const headers = await readSegmentHeaders(file, sb.incarnation, sb.segmentBytes, sb.segmentCount)
+    const found = await Promise.all(groupLogs(headers).map(async (segments) =>
+      scanLog(file, segments, sb.segmentBytes, sb.volumes.get(segments[0]!.volume)?.base ?? toWon(0))))
+    const live = found.filter(({ segments }) => {
+      const last = segments.at(-1)
+      const end = last?.records.at(-1)?.header.won ?? (last === undefined ? 0 : last.header.firstWon - 1)
+      return segments.length > 0 && end > (sb.volumes.get(segments[0]!.header.volume)?.base ?? 0)
+    })
+    const taken = new Set(live.flatMap(({ segments }) => segments.map((s) => s.header.index)))
+    const free = Array.from({ length: sb.segmentCount }, (_, i) => i).filter((i) => !taken.has(i))
+    const lastUse = headers.reduce((most, h) => Math.max(most, h.useSequence), 0)
+    const pool = new SegmentPool(file, sb.incarnation, sb.segmentBytes, sb.segmentCount, lastUse, free)
+    const logs = live.map(({ segments }) => {
+      const log = new SegmentedLog(pool, segments[0]!.header)
+      for (const segment of segments) {
+        log.adoptSegment({ index: segment.header.index, ordinal: segment.header.ordinal, firstWon: segment.header.firstWon, usedBytes: segment.usedBytes, headerDone: true })
+        for (const record of segment.records) log.adoptRecord(record.header, record.offsetBytes)
+      }
+      const base = sb.volumes.get(log.volume)?.base ?? toWon(0)
+      assert(segments[0]!.header.firstWon <= Math.max(base, log.start) + 1, `the log of ${log.volume} has no hole above its base`)
+      log.trim(base)
+      return log
+    })
+    return new FileRegion(file, sb, pool, logs)
+  }
+
+  get path(): string { return this.file.path }
+  get host(): string { return this.#superblock.host }
+  get incarnation(): string { return this.#superblock.incarnation }
+  get segmentBytes(): number { return this.#superblock.segmentBytes }
+  get segmentCount(): number { return this.#superblock.segmentCount }
+  get freeSegments(): number { return this.#pool.free }
+  get appendedBytes(): number { return this.#pool.appendedBytes }
+  get failure(): string | null { return this.#pool.failure }
+
+  volumeState(volume: string): VolumeState {
+    return this.#durable.get(volume) ?? { sealed: toEpoch(0), base: toWon(0) }
+  }
+
+  async saveVolumeState(volume: string, state: { readonly sealed?: Epoch; readonly base?: Won }): Promise<void> {
+    let entry = this.#superblock.volumes.get(volume)
+    if (entry === undefined) {
+      if (this.#superblock.volumes.size >= limits.regionVolumesMax) throw new Failure(EXIT.unsafe, `region ${this.path} knows ${limits.regionVolumesMax} volumes already`)
+      entry = { volume, sealed: toEpoch(0), base: toWon(0) }
+      this.#superblock.volumes.set(volume, entry)
+    }
+    const { sealed = entry.sealed, base = entry.base } = state
+    assert(sealed >= entry.sealed && base >= entry.base, 'what a host has promised never goes back')
+    entry.sealed = sealed
+    entry.base = base
+    await this.#writer.save()
+    const now = this.volumeState(volume)
+    this.#durable.set(volume, { sealed: toEpoch(Math.max(now.sealed, sealed)), base: toWon(Math.max(now.base, base)) })
+  }
+
+  logs(volume: string): readonly RegionLog[] { return this.#logs.filter((log) => log.volume === volume) }
+  volumes(): readonly string[] { return [...new Set(this.#logs.map((log) => log.volume))] }
+
+  createLog(volume: string, epoch: Epoch, start: Won, nonce: string): RegionLog {
+    assert(!this.#logs.some((log) => log.volume === volume && log.epoch === epoch), 'an epoch has one log here')
+    const log = new SegmentedLog(this.#pool, { volume, epoch, start, nonce })
+    this.#logs.push(log)
+    return log
+  }
+
+  deleteLog(log: RegionLog): void {
+    const at = this.#logs.findIndex((known) => known === log)
+    assert(at >= 0, 'only a known log is deleted')
+    this.#logs.splice(at, 1)[0]!.releaseAll()
+  }
+
+  pinReads(): number { return this.#pool.pin() }
+  unpinReads(pin: number): void { this.#pool.unpin(pin) }
+  flush(target: CompletionTarget, token: number): void { this.#pool.flush(target, token) }
+
+  async close(): Promise<void> {
+    await this.#writer.save().catch(() => undefined)
+    this.#writer.close()
+    this.file.close()
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * The replica: stores other hosts' logs, byte for byte. It acknowledges a record when its own region has it (R1),
+ * only in order, only for an epoch that is not sealed here and whose set names this very incarnation (R3, R5).
+ */
+import { parseHeader, verifyPayload, type RecordHeader } from '../core/record.js'
+import { won as toWon, type Epoch, type Won } from '../core/units.js'
+import { refuseAppend } from '../core/transition.js'
+import type { Claim } from '../core/claim.js'
+import { AlignedMemory } from '../io/memory.js'
+import { limits } from '../limits.js'
+import { native } from 'vhost-user-ts-bindings'
+import type { Append, DialedPeer, Flush, Open, Push, Trim } from '../ports/peer.js'
+import type { CompletionTarget } from '../ports/io.js'
+import type { RegionLog } from '../ports/region.js'
+import { operation } from '../io/operation.js'
+import type { Holder } from './holder.js'
+
+/** One volume's open epoch on this replica. */
+interface Feed {
+  readonly claim: Claim
+  readonly log: RegionLog
+  peer: DialedPeer
+  /** Records handed to the region, stored or under way. */
+  appended: number
+}
+
+interface Slot { readonly memory: AlignedMemory; feed: Feed }
+
+const SLOT_BYTES = limits.recordHeaderBytes + limits.recordPayloadBytesMax
+const crc = (bytes: Uint8Array, seed: number): number => native.crc32c(bytes, seed)
+
+export class Replica implements CompletionTarget {
+  readonly #holder: Holder
+  readonly #warn: (message: string) => void
+  readonly #feeds = new Map<string, Feed>()
+  readonly #slots: Slot[] = []
+  readonly #freeSlots: number[] = []
+
+  constructor(holder: Holder, warn: (message: string) => void) {
+    this.#holder = holder
+    this.#warn = warn
+  }
+
+  /** Messages of one connection arrive in order; a refusal is answered, and the owner then leaves us out by a claim change. */
+  onPush(peer: DialedPeer, message: Push, raw: Uint8Array): void {
+    switch (message.type) {
+      case 'open': this.#open(peer, message); break
+      case 'append': this.#append(peer, message, raw); break
+      case 'flush': void this.#flush(peer, message); break
+      case 'trim': void this.#trim(peer, message); break
+      case 'claimChanged': this.#claimChanged(message.claim); break
+    }
+  }
+
+  #refuse(peer: DialedPeer, volume: string, epoch: Epoch, reason: string): void {
+    this.#warn(`refused epoch ${epoch} of ${volume} from ${peer.host}: ${reason}`)
+    peer.acknowledge({ type: 'refused', volume, epoch, reason })
+  }
+
+  #open(peer: DialedPeer, message: Open): void {
+    const { claim } = message
+    const { volume, epoch } = claim
+    const why = claim.owner.host !== peer.host || claim.owner.incarnation !== peer.incarnation
+      ? `the claim names ${claim.owner.host} as its owner`
+      : refuseAppend(this.#holder.sealedUpTo(volume), epoch, claim.set, this.#holder.self)
+    if (why !== null) { this.#refuse(peer, volume, epoch, why); return }
+    this.#claimChanged(claim)
+    const log = this.#holder.log(volume, epoch) ?? this.#holder.region.createLog(volume, epoch, claim.start, claim.nonce)
+    if (log.nonce !== claim.nonce) { this.#refuse(peer, volume, epoch, 'a log of the same epoch with another nonce is here'); return }
+    const known = this.#feeds.get(volume)
+    if (known !== undefined && known.log === log) known.peer = peer
+    else this.#feeds.set(volume, { claim, log, peer, appended: log.storedLength })
+    this.#acknowledge(this.#feeds.get(volume)!)
+  }
+
+  #acknowledge(feed: Feed): void {
+    feed.peer.acknowledge({
+      type: 'ack', volume: feed.claim.volume, epoch: feed.claim.epoch, won: toWon(feed.log.start + feed.log.storedLength),
+    })
+  }
+
+  #append(peer: DialedPeer, message: Append, raw: Uint8Array): void {
+    const { volume, epoch, won } = message
+    const feed = this.#feeds.get(volume)
+    if (feed === undefined || feed.claim.epoch !== epoch) { this.#refuse(peer, volume, epoch, 'this epoch was not opened here'); return }
+    if (epoch <= this.#holder.sealedUpTo(volume)) { this.#refuse(peer, volume, epoch, `epoch ${epoch} is sealed here`); return }
+    const index = won - feed.log.start
+    if (index <= feed.log.storedLength) { this.#acknowledge(feed); return }
+    // Under way already: its completion acknowledges it.
+    if (index <= feed.appended) return
+    if (index !== feed.appended + 1) { this.#refuse(peer, volume, epoch, `record ${won} does not follow ${feed.log.start + feed.appended}`); return }
+    const header = this.#check(feed, won, raw)
+    if ('problem' in header) { this.#refuse(peer, volume, epoch, header.problem); return }
+    if (!feed.log.hasRoom(raw.length)) { this.#refuse(peer, volume, epoch, 'the region is full here'); return }
+    this.#store(feed, message, raw, header.headerCrc)
+  }
+
+  /** The record is what its message says, unharmed (the network's checksums are too weak for storage: H61). */
+  #check(feed: Feed, won: Won, raw: Uint8Array): RecordHeader | { problem: string } {
+    const bad = (problem: string): { problem: string } => ({ problem })
+    if (raw.length < limits.recordHeaderBytes || raw.length > SLOT_BYTES || raw.length % 4096 !== 0) return bad(`a record of ${raw.length} bytes is out of range`)
+    const header = parseHeader(raw, crc)
+    if ('problem' in header) return bad(header.problem)
+    if (header.won !== won || header.epoch !== feed.claim.epoch || header.volume !== feed.claim.volume || header.nonce !== feed.claim.nonce) {
+      return bad('the record belongs to another log')
+    }
+    if (header.lengthBytes !== raw.length) return bad('the record is longer or shorter than its frame')
+    if (header.previousHeaderCrc !== feed.log.lastHeaderCrc) return bad('the record does not follow the one before it')
+    return verifyPayload(raw, header, crc) ? header : bad('a payload does not match its checksum')
+  }
+
+  #store(feed: Feed, message: Append, raw: Uint8Array, headerCrc: number): void {
+    const token = this.#slot(feed)
+    const { memory } = this.#slots[token]!
+    memory.bytes.set(raw)
+    feed.appended++
+    this.#holder.appendStarted(feed.claim.volume)
+    feed.log.append(memory.address, raw.length, message.won, headerCrc, message.durable, this, token)
+  }
+
+  #slot(feed: Feed): number {
+    const token = this.#freeSlots.pop()
+    if (token !== undefined) { this.#slots[token]!.feed = feed; return token }
+    return this.#slots.push({ memory: new AlignedMemory(SLOT_BYTES), feed }) - 1
+  }
+
+  complete(token: number, result: number): void {
+    const { feed } = this.#slots[token]!
+    this.#freeSlots.push(token)
+    this.#holder.appendEnded(feed.claim.volume)
+    if (result < 0) { this.#refuse(feed.peer, feed.claim.volume, feed.claim.epoch, `the region failed with errno ${-result}`); return }
+    this.#acknowledge(feed)
+  }
+
+  async #flush(peer: DialedPeer, message: Flush): Promise<void> {
+    const feed = this.#feeds.get(message.volume)
+    if (feed === undefined || feed.claim.epoch !== message.epoch || feed.log.start + feed.log.storedLength < message.won) {
+      this.#refuse(peer, message.volume, message.epoch, `a flush up to ${message.won} names records that are not here`)
+      return
+    }
+    try {
+      await operation((target) => this.#holder.region.flush(target, 0))
+      peer.acknowledge({ type: 'flushed', volume: message.volume, epoch: message.epoch, won: message.won })
+    } catch (error) {
+      this.#refuse(peer, message.volume, message.epoch, `flush failed: ${(error as Error).message}`)
+    }
+  }
+
+  async #trim(peer: DialedPeer, message: Trim): Promise<void> {
+    // Only the present owner trims: an epoch that is sealed here has lost that right (section 3).
+    if (message.epoch <= this.#holder.sealedUpTo(message.volume)) return
+    try {
+      await this.#holder.trim(message.volume, message.base)
+      peer.acknowledge({ type: 'trimmed', volume: message.volume, epoch: message.epoch, base: message.base })
+    } catch (error) {
+      this.#warn(`base ${message.base} of ${message.volume} could not be made durable: ${(error as Error).message}`)
+    }
+  }
+
+  #claimChanged(claim: Claim): void {
+    const { self } = this.#holder
+    const named = claim.inherited
+      .filter((log) => log.holders.some((m) => m.host === self.host && m.incarnation === self.incarnation))
+      .map((log) => log.epoch)
+    this.#holder.reconcile(claim.volume, claim.epoch, named)
+    const feed = this.#feeds.get(claim.volume)
+    if (feed !== undefined && feed.claim.epoch < claim.epoch) this.#feeds.delete(claim.volume)
+  }
+
+  /** Another host has sealed the volume here: the owner of that epoch learns it, even when it writes nothing. */
+  sealed(volume: string, epoch: Epoch, by: string): void {
+    const feed = this.#feeds.get(volume)
+    if (feed === undefined || feed.claim.epoch > epoch || feed.peer.host === by) return
+    feed.peer.acknowledge({ type: 'refused', volume, epoch: feed.claim.epoch, reason: `sealed for ${by}` })
+  }
+
+  close(): void { for (const slot of this.#slots) slot.memory.free() }
+}

@@ -1,0 +1,32 @@
+/** Cumulative figures of one volume since the daemon started; plain numbers so that the hot path only adds. */
+import type { VolumeCounters } from '../ports/control.js'
+
+export class Counters {
+  guestReads = 0
+  guestWrites = 0
+  guestFlushes = 0
+  guestReadBytes = 0
+  guestWriteBytes = 0
+  guestErrors = 0
+  records = 0
+  recordBytes = 0
+  backingReadBytes = 0
+  backingWriteBytes = 0
+  backingErrors = 0
+  regionReadBytes = 0
+  remoteReads = 0
+  remoteReadBytes = 0
+  cuts = 0
+  claimChanges = 0
+  readonly remoteReadsByHost = new Map<string, number>()
+
+  remoteRead(host: string, bytes: number): void {
+    this.remoteReads++
+    this.remoteReadBytes += bytes
+    this.remoteReadsByHost.set(host, (this.remoteReadsByHost.get(host) ?? 0) + 1)
+  }
+
+  snapshot(): VolumeCounters {
+    return { ...this, remoteReadsByHost: Object.fromEntries(this.remoteReadsByHost) }
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * Destage: one cut at a time. A cut freezes what is acknowledged, writes the newest version of each extent, sorted
+ * and merged, oldest log first, flushes the backing, makes the new base durable here and on every member, and only
+ * then lets the logs go.
+ *
+ * Why in this order (power may go at any point):
+ *   written, not flushed:         the logs still hold everything; the cut is written again.
+ *   flushed, base not durable:    the same, once too often.
+ *   base durable here, not there: a replica replays an older version only below a base it does not know; a takeover
+ *                                 takes the highest base of those sealed, and its first cut covers everything (R16).
+ */
+import { assert } from '../core/assert.js'
+import { RUN } from '../core/layer.js'
+import type { Won } from '../core/units.js'
+import { roundDown, roundUp } from '../core/units.js'
+import { limits } from '../limits.js'
+import type { AlignedMemory } from '../io/memory.js'
+import { flushBacking, operation } from '../io/operation.js'
+import type { Backing } from '../ports/io.js'
+import type { Region } from '../ports/region.js'
+import { BouncePool } from '../io/bounce.js'
+import type { Counters } from './counters.js'
+import type { RemoteReader } from './remote-reader.js'
+import type { Level, VolumeIndex } from './volume-index.js'
+
+export interface DestageShell {
+  readonly region: Region
+  readonly backing: Backing
+  readonly index: VolumeIndex
+  readonly remote: RemoteReader
+  readonly counters: Counters
+  /** Owner, able to renew, not sealed, no claim change under way: the one destager (R7, R10, R17). */
+  mayDestage(): boolean
+  /** The index was frozen at this won; everything at or below it is in the frozen levels. */
+  freeze(): Won
+  /** Everything up to `cut` is on the backing, flushed. In quarantine nothing is retired (R8). */
+  retire(cut: Won, levels: readonly Level[]): Promise<void>
+  warn(message: string): void
+}
+
+/** Extents of a level, sorted: what one pass over it writes. */
+interface Extents { readonly lba: number[]; readonly sectors: number[]; readonly kind: number[]; readonly location: number[] }
+
+export class Destager {
+  readonly #shell: DestageShell
+  readonly #pool = new BouncePool(limits.destageDepth)
+  #running: Promise<void> | null = null
+  #progress = 0
+  #frozenAt = 0 as Won
+  #closed = false
+
+  constructor(shell: DestageShell) { this.#shell = shell }
+
+  get busy(): boolean { return this.#running !== null }
+  /** Bytes of the present cut that are written. */
+  get progressBytes(): number { return this.#progress }
+
+  /** Runs one cut, or joins the one that runs. Rejects when the backing refuses it; the data stays dirty. */
+  cut(): Promise<void> {
+    this.#running ??= this.#cut().finally(() => { this.#running = null })
+    return this.#running
+  }
+
+  async #cut(): Promise<void> {
+    const { index, backing, counters } = this.#shell
+    // A cut that the backing refused is tried again as it was, unless a claim change has moved its level meanwhile.
+    if (index.flushing === null) this.#frozenAt = this.#shell.freeze()
+    const cut = this.#frozenAt
+    const levels = index.cutLevels()
+    for (;;) {
+      await this.#allowed()
+      this.#progress = 0
+      const generation = backing.errorGeneration
+      // Oldest first, one level after the other: two writes to one sector are never on their way together.
+      for (const level of levels) await this.#writeLevel(level)
+      await this.#allowed()
+      await flushBacking(backing)
+      // R18: a flush vouches only for writes with no error, reset or reconnect in between.
+      if (backing.errorGeneration === generation) break
+      this.#shell.warn('the backing reported an error during the cut; the cut is written again')
+    }
+    counters.cuts++
+    await this.#shell.retire(cut, levels)
+  }
+
+  /** Waits while a claim change is under way or the claim cannot be renewed; a lost claim ends the cut. */
+  async #allowed(): Promise<void> {
+    while (!this.#shell.mayDestage()) {
+      if (this.#closed) throw new Error('destaging stopped')
+      await new Promise((resolve) => setTimeout(resolve, limits.destagePauseMs))
+    }
+  }
+
+  /** Submits nothing more; what is outstanding on the backing stays outstanding and keeps `quiet` false. */
+  stop(): void { this.#closed = true }
+  resume(): void { this.#closed = false }
+
+  async #writeLevel(level: Level): Promise<void> {
+    const extents = await this.#extents(level)
+    if (extents === null) return
+    const outstanding = new Set<Promise<void>>()
+    let failure: Error | null = null
+    try {
+      for (let i = 0; i < extents.lba.length && failure === null;) {
+        const end = groupEnd(extents, i)
+        await this.#allowed()
+        const write = this.#writeGroup(level, extents, i, end).catch((error: Error) => { failure ??= error })
+        outstanding.add(write)
+        void write.then(() => outstanding.delete(write))
+        if (outstanding.size >= limits.destageDepth) await Promise.race(outstanding)
+        i = end
+      }
+    } finally {
+      // Whatever ended the pass: a later write to the same sectors starts only when these have landed.
+      await Promise.all(outstanding)
+    }
+    if (failure !== null) throw failure as Error
+  }
+
+  async #extents(level: Level): Promise<Extents | null> {
+    const extents: Extents = { lba: [], sectors: [], kind: [], location: [] }
+    const add = (lba: number, sectors: number, kind: number, location: number): boolean => {
+      const most = kind === RUN.zero ? limits.discardSectorsMax : MAX_SECTORS
+      for (let done = 0; done < sectors; done += most) {
+        extents.lba.push(lba + done)
+        extents.sectors.push(Math.min(most, sectors - done))
+        extents.kind.push(kind)
+        extents.location.push(location + done)
+      }
+      return true
+    }
+    if (level.layer !== null) { level.layer.scan(0, add); return extents }
+    const map = await this.#shell.remote.map(level.remote!)
+    if (map === null) return null
+    for (let i = 0; i + 2 < map.length; i += 3) add(map[i]!, map[i + 1]!, map[i + 2]!, 0)
+    return extents
+  }
+
+  /** One write to the backing from up to 1 MiB of neighbouring extents; zeros go alone. */
+  async #writeGroup(level: Level, extents: Extents, from: number, to: number): Promise<void> {
+    const { backing, counters } = this.#shell
+    const lba = extents.lba[from]!
+    const sectors = extents.lba[to - 1]! + extents.sectors[to - 1]! - lba
+    if (extents.kind[from] === RUN.zero) {
+      await operation((target) => backing.zero(lba * 512, sectors * 512, true, target, 0))
+      counters.backingWriteBytes += sectors * 512
+      this.#progress += sectors * 512
+      return
+    }
+    const memory = this.#pool.take()
+    assert(memory !== undefined, 'one buffer for each outstanding destage write')
+    try {
+      if (level.remote !== null) await this.#fetchRemote(level, lba, sectors, memory)
+      else await this.#fetchLocal(extents, from, to, memory)
+      await operation((target) => backing.write(memory.address, sectors * 512, lba * 512, false, target, 0))
+      counters.backingWriteBytes += sectors * 512
+      this.#progress += sectors * 512
+    } finally {
+      this.#pool.give(memory)
+    }
+  }
+
+  async #fetchLocal(extents: Extents, from: number, to: number, memory: AlignedMemory): Promise<void> {
+    const file = this.#shell.region.file
+    const pin = this.#shell.region.pinReads()
+    try {
+      let at = 0
+      for (let i = from; i < to; i++) {
+        const bytes = extents.sectors[i]! * 512, offset = extents.location[i]! * 512
+        if (at % file.alignmentBytes === 0 && bytes % file.alignmentBytes === 0 && offset % file.alignmentBytes === 0) {
+          const address = memory.address + at
+          await operation((target) => file.read(address, bytes, offset, target, 0))
+        } else {
+          await this.#fetchUnaligned(memory, at, bytes, offset)
+        }
+        this.#shell.counters.regionReadBytes += bytes
+        at += bytes
+      }
+    } finally {
+      this.#shell.region.unpinReads(pin)
+    }
+  }
+
+  async #fetchUnaligned(memory: AlignedMemory, at: number, bytes: number, offset: number): Promise<void> {
+    const file = this.#shell.region.file
+    const start = roundDown(offset, file.alignmentBytes), end = roundUp(offset + bytes, file.alignmentBytes)
+    const wide = this.#scratch.take()
+    if (wide === undefined) { await new Promise((resolve) => setImmediate(resolve)); return this.#fetchUnaligned(memory, at, bytes, offset) }
+    try {
+      await operation((target) => file.read(wide.address, end - start, start, target, 0))
+      memory.bytes.set(wide.bytes.subarray(offset - start, offset - start + bytes), at)
+    } finally {
+      this.#scratch.give(wide)
+    }
+  }
+
+  readonly #scratch = new BouncePool(limits.destageDepth)
+
+  async #fetchRemote(level: Level, lba: number, sectors: number, memory: AlignedMemory): Promise<void> {
+    const answer = await this.#shell.remote.read(level.remote!, lba, sectors)
+    assert(!answer.trimmed, 'a holder trims only what this owner has destaged')
+    this.#shell.counters.remoteRead(answer.host, answer.raw.length)
+    assert(answer.raw.length === sectors * 512, 'the map named data that its holder does not have')
+    memory.bytes.set(answer.raw)
+  }
+
+  close(): void {
+    this.stop()
+    this.#pool.close()
+    this.#scratch.close()
+  }
+}
+
+const MAX_SECTORS = limits.destageWriteBytesMax / 512
+
+/** Neighbours on the guest's disk go out as one write, whatever their place in the region. */
+function groupEnd(extents: Extents, from: number): number {
+  if (extents.kind[from] === RUN.zero) return from + 1
+  let end = from + 1, sectors = extents.sectors[from]!
+  while (
+    end < extents.lba.length && extents.kind[end] !== RUN.zero &&
+    extents.lba[end] === extents.lba[end - 1]! + extents.sectors[end - 1]! &&
+    sectors + extents.sectors[end]! <= MAX_SECTORS
+  ) sectors += extents.sectors[end++]!
+  return end
+}

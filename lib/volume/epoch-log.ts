@@ -1,0 +1,29 @@
+/** What the owner appends to in one epoch: its claim, its log in the own region, and the ledger of who has what. */
+import { AckLedger } from '../core/ack-ledger.js'
+import { sameMember, type Claim, type Member } from '../core/claim.js'
+import { epoch as toEpoch, won, type Won } from '../core/units.js'
+import type { RegionLog } from '../ports/region.js'
+
+export class EpochLog {
+  readonly claim: Claim
+  readonly log: RegionLog
+  readonly ledger: AckLedger
+  readonly self: number
+  /**
+   * Won of the last record that is power-safe on every member; -1: not even what earlier epochs acknowledged is known
+   * to be, so the first guest flush of an epoch always goes out.
+   */
+  flushed = -1
+
+  constructor(claim: Claim, log: RegionLog, self: Member) {
+    this.claim = claim
+    this.log = log
+    this.ledger = new AckLedger(claim.set)
+    this.self = claim.set.findIndex((m) => sameMember(m, self))
+  }
+
+  get epoch() { return toEpoch(this.claim.epoch) }
+  get start(): Won { return this.claim.start }
+  get ackedWon(): Won { return won(this.claim.start + this.ledger.acked) }
+  get appendedWon(): Won { return won(this.claim.start + this.ledger.appended) }
+}

@@ -1,0 +1,72 @@
+/** Moving bytes between a request's scattered guest buffers and contiguous memory of ours, in one native call. */
+import { GATHER_CELLS, native } from 'vhost-user-ts-bindings'
+import { assert } from '../core/assert.js'
+import { limits } from '../limits.js'
+import type { GuestRequest } from '../ports/guest.js'
+
+/** Reusable list of copies. */
+export class CopyTable {
+  readonly table = new Float64Array(GATHER_CELLS * (limits.chainDescriptorsMax * 2 + limits.recordEntriesMax))
+  count = 0
+
+  reset(): void { this.count = 0 }
+
+  push(source: number, target: number, lengthBytes: number): void {
+    const at = this.count * GATHER_CELLS
+    assert(at < this.table.length, 'copy table has room')
+    this.table[at] = source
+    this.table[at + 1] = target
+    this.table[at + 2] = lengthBytes
+    this.count++
+  }
+
+  get capacity(): number { return this.table.length / GATHER_CELLS }
+
+  crcOf(entry: number): number { return this.table[entry * GATHER_CELLS + 3]! }
+
+  copy(): void {
+    if (this.count > 0) native.copy(this.table, this.count)
+    this.count = 0
+  }
+
+  gather(): void { if (this.count > 0) native.gather(this.table, this.count) }
+}
+
+/** Lists the copies of bytes [from, from + length) of the request's data to contiguous memory at `target`. */
+export function copyFromGuest(table: CopyTable, request: GuestRequest, fromBytes: number, lengthBytes: number, target: number): void {
+  walk(table, request, fromBytes, lengthBytes, target, true)
+}
+
+/** Lists the copies from contiguous memory at `source` into bytes [from, from + length) of the request's data. */
+export function copyToGuest(table: CopyTable, request: GuestRequest, fromBytes: number, lengthBytes: number, source: number): void {
+  walk(table, request, fromBytes, lengthBytes, source, false)
+}
+
+function walk(table: CopyTable, request: GuestRequest, fromBytes: number, lengthBytes: number, memory: number, fromGuest: boolean): void {
+  let skip = fromBytes, done = 0
+  for (let i = 0; i < request.segmentCount && done < lengthBytes; i++) {
+    const size = request.segmentBytes[i]!
+    if (skip >= size) { skip -= size; continue }
+    const take = Math.min(size - skip, lengthBytes - done)
+    const address = request.segmentAddress[i]! + skip
+    if (fromGuest) table.push(address, memory + done, take)
+    else table.push(memory + done, address, take)
+    done += take
+    skip = 0
+  }
+  assert(done === lengthBytes, 'the guest buffers cover the request')
+}
+
+/** Are these bytes one or more whole pieces of guest memory, each fit for O_DIRECT? */
+export function alignedInGuest(request: GuestRequest, fromBytes: number, lengthBytes: number, alignmentBytes: number): boolean {
+  let skip = fromBytes, done = 0
+  for (let i = 0; i < request.segmentCount && done < lengthBytes; i++) {
+    const size = request.segmentBytes[i]!
+    if (skip >= size) { skip -= size; continue }
+    const take = Math.min(size - skip, lengthBytes - done)
+    if ((request.segmentAddress[i]! + skip) % alignmentBytes !== 0 || take % alignmentBytes !== 0) return false
+    done += take
+    skip = 0
+  }
+  return done === lengthBytes
+}

@@ -1,0 +1,76 @@
+/**
+ * Reads of inherited logs that only other hosts hold. Any holder named in the claim can serve all that is kept (R4,
+ * R4b), so the next one is asked when one is gone; nothing ever falls back to the backing.
+ */
+import { Failure, EXIT } from '../core/failure.js'
+import type { InheritedLog } from '../core/claim.js'
+import { limits } from '../limits.js'
+import type { DialedPeer, RawAnswer, Request } from '../ports/peer.js'
+
+/** A gap-free answer: [kind, sectors]* (0 absent, 1 data, 2 zero) and the data's bytes, or `trimmed`. */
+export interface RemoteRuns {
+  readonly trimmed: boolean
+  readonly runs: readonly number[]
+  readonly raw: Uint8Array
+  readonly host: string
+}
+
+export class RemoteReader {
+  readonly #volume: () => string
+  readonly #dialed: (host: string) => DialedPeer | undefined
+  readonly #stallMs: number
+  #closed = false
+
+  /** `stallMs`: how long a read may wait for a holder to come back before it fails. */
+  constructor(volume: () => string, dialed: (host: string) => DialedPeer | undefined, stallMs: number) {
+    this.#volume = volume
+    this.#dialed = dialed
+    this.#stallMs = stallMs
+  }
+
+  async read(log: InheritedLog, lba: number, sectors: number): Promise<RemoteRuns> {
+    const { answer, host } = await this.#ask(log, { type: 'read', volume: this.#volume(), epoch: log.epoch, kept: log.kept, lba, sectors })
+    const message = answer.message
+    if (message.type === 'readTrimmed') return { trimmed: true, runs: [], raw: answer.raw, host }
+    if (message.type !== 'data') throw new Failure(EXIT.unreachable, `${host} answered a read with ${message.type}`)
+    return { trimmed: false, runs: message.runs, raw: answer.raw, host }
+  }
+
+  /** The whole map of the log: sorted [lba, sectors, kind]*, or null when its holder has it destaged already. */
+  async map(log: InheritedLog): Promise<number[] | null> {
+    const extents: number[] = []
+    for (let fromLba = 0; ;) {
+      const { answer, host } = await this.#ask(log, { type: 'map', volume: this.#volume(), epoch: log.epoch, kept: log.kept, fromLba })
+      const message = answer.message
+      if (message.type === 'readTrimmed') return null
+      if (message.type !== 'extents') throw new Failure(EXIT.unreachable, `${host} answered a map request with ${message.type}`)
+      for (const n of message.extents) extents.push(n)
+      if (!message.more) return extents
+      fromLba = message.nextLba
+    }
+  }
+
+  close(): void { this.#closed = true }
+
+  async #ask(log: InheritedLog, request: Request): Promise<{ answer: RawAnswer; host: string }> {
+    const until = performance.now() + this.#stallMs
+    let last = 'no holder is connected'
+    while (!this.#closed) {
+      for (const holder of log.holders) {
+        const peer = this.#dialed(holder.host)
+        if (peer === undefined || peer.incarnation !== holder.incarnation) continue
+        try {
+          const answer = await peer.request(request, limits.remoteReadTimeoutMs)
+          if (answer.message.type === 'problem') { last = `${holder.host}: ${answer.message.reason}`; continue }
+          return { answer, host: holder.host }
+        } catch (error) {
+          last = `${holder.host}: ${(error as Error).message}`
+        }
+      }
+      if (performance.now() > until) break
+      await new Promise((resolve) => setTimeout(resolve, limits.remoteRetryMs))
+    }
+    throw new Failure(EXIT.unreachable,
+      `no holder of epoch ${log.epoch} (${log.holders.map((m) => m.host).join(', ')}) can be read: ${last}; bring one of them back`)
+  }
+}

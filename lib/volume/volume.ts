@@ -1,0 +1,562 @@
+/**
+ * One accelerated volume on this host: what its device talks to, and what ties the pure ownership machine, the write,
+ * read and flush paths and the destager together. Everything that changes ownership goes through the machine.
+ */
+import { randomUUID } from 'node:crypto'
+import { assert } from '../core/assert.js'
+import type { Claim, GuestView, InheritedLog, Member } from '../core/claim.js'
+import { EXIT, Failure } from '../core/failure.js'
+import { IndexLayer } from '../core/index-layer.js'
+import { RUN } from '../core/layer.js'
+import { acksFrozen, degradedReason, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
+import { won as toWon, type Epoch, type Won } from '../core/units.js'
+import { flushBacking } from '../io/operation.js'
+import { limits } from '../limits.js'
+import type { ClaimStore } from '../ports/claim-store.js'
+import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume } from '../ports/guest.js'
+import type { Backing } from '../ports/io.js'
+import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
+import type { Holder } from '../replica/holder.js'
+import { Counters } from './counters.js'
+import { Destager } from './destager.js'
+import { EpochLog } from './epoch-log.js'
+import { FlushPath } from './flush-path.js'
+import { OwnershipDriver } from './ownership-driver.js'
+import { ReadPath } from './read-path.js'
+import { RemoteReader } from './remote-reader.js'
+import { VolumeIndex, type Level } from './volume-index.js'
+import { WritePath } from './write-path.js'
+
+export interface VolumeOptions {
+  readonly name: string
+  readonly policy: OwnershipPolicy
+  readonly guest: GuestView
+  readonly readOnly: boolean
+  /** T_fail: an owner that could not renew for this long destages no more (R7). */
+  readonly failAfterMs: number
+  /** A member that owes an answer for longer is left out by a claim change. */
+  readonly peerDeadlineMs: number
+  /** Dirty data waits this long, or until there is this much of it, before a cut begins. */
+  readonly destageDelayMs: number
+  readonly destageAtBytes: number
+}
+
+export interface VolumeShell {
+  readonly holder: Holder
+  readonly backing: Backing
+  readonly store: ClaimStore
+  dialed(host: string): DialedPeer | undefined
+  accepted(host: string): AcceptedPeer | undefined
+  /** Members connected in both directions. */
+  reachable(): readonly Member[]
+  /** This host is about to serve: the image is guarded from here on. */
+  owned(claim: Claim): Promise<void>
+  nowMs(): number
+  info(message: string): void
+  warn(message: string): void
+}
+
+const TICK_MS = 50
+
+export class Volume implements GuestVolume {
+  readonly name: string
+  readonly counters = new Counters()
+  readonly index = new VolumeIndex()
+  readonly driver: OwnershipDriver
+  readonly destager: Destager
+  readonly writes: WritePath
+  readonly #options: VolumeOptions
+  readonly #shell: VolumeShell
+  readonly #reads: ReadPath
+  readonly #flushes: FlushPath
+  readonly #remote: RemoteReader
+  readonly #frontEnds = new Set<FrontEnd>()
+  readonly #trimmedBy = new Map<string, Won>()
+  readonly #baseWaiters: { readonly target: Won; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
+  #tick: NodeJS.Timeout | null = null
+  #servedEpoch = 0
+  #serving = false
+  #handingOver = false
+  #refusedRoom = false
+  #renewing = false
+  #renewedAtMs = 0
+  #beats = 0
+  #ownedSinceMs = 0
+  #dirtySinceMs: number | null = null
+  #notBeforeMs = 0
+  #flushWanted = 0
+  #regionFailure: string | null = null
+  #phaseShown = ''
+
+  constructor(options: VolumeOptions, shell: VolumeShell) {
+    this.name = options.name
+    this.#options = options
+    this.#shell = shell
+    const { holder, backing } = shell
+    const { region } = holder
+    this.#remote = new RemoteReader(() => this.id!, (host) => shell.dialed(host), limits.stallMs)
+    const push = (host: string, message: Push, raw?: Uint8Array): boolean => shell.accepted(host)?.push(message, raw) ?? false
+    const common = {
+      region, backing, index: this.index, remote: this.#remote, counters: this.counters, push,
+      nowMs: () => shell.nowMs(), warn: (m: string) => shell.warn(m), regionFailed: (reason: string) => this.#failRegion(reason),
+    }
+    this.writes = new WritePath({
+      ...common, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
+    }, options.guest.durability === 'write')
+    this.#reads = new ReadPath({ ...common, mustWait: (request) => this.#readMustWait(request) })
+    this.#flushes = new FlushPath({ ...common, members: () => this.writes.links.map((l) => l.member.host) })
+    this.destager = new Destager({
+      ...common, mayDestage: () => this.#mayDestage(), freeze: () => this.#freezeIndex(), retire: (cut, levels) => this.#retire(cut, levels),
+    })
+    this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
+      store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
+      freeze: () => this.writes.freeze(), sealSelf: (volume, epoch) => this.#sealSelf(volume, epoch),
+      flushBacking: async () => { await flushBacking(backing) },
+      serve: (claim, from, kept, running) => this.#serve(claim, from, kept, running),
+      lost: (reason) => this.#lost(reason), released: () => this.#lost('released'), changed: () => this.#changed(),
+    })
+  }
+
+  get id(): string | null { return this.driver.state.claim?.volume ?? null }
+  get claim(): Claim | null { return this.driver.state.claim }
+  get serving(): boolean { return this.#serving }
+  get frontEnds(): number { return this.#frontEnds.size }
+  get base(): Won { return this.id === null ? toWon(0) : this.#shell.holder.region.volumeState(this.id).base }
+  get geometry(): Geometry {
+    const guest = this.driver.state.claim?.guest ?? this.#options.guest
+    return {
+      capacitySectors: Math.floor(guest.capacityBytes / 512), blockSizeBytes: guest.blockSizeBytes, readOnly: this.#options.readOnly,
+      serial: guest.serial, writeCache: guest.durability === 'flush', discards: guest.discards,
+    }
+  }
+
+  /**
+   * Looks at the claim once, so that the guest is shown what the claim says, and refuses a backing that is not what
+   * the claim describes. Owns nothing yet, unless this host already owned the volume and holds dirty data of it.
+   */
+  async start(): Promise<void> {
+    await this.driver.readClaim()
+    const claim = this.claim
+    if (claim !== null) {
+      this.#checkBacking(claim)
+      this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable() })
+      if (claim.owner.host === this.#shell.holder.self.host && claim.released !== true) this.driver.dispatch({ type: 'want' })
+    }
+    this.#tick = setInterval(() => this.#onTick(), TICK_MS)
+  }
+
+  #checkBacking(claim: Claim): void {
+    const have = this.#shell.backing.sizeBytes, want = claim.guest.capacityBytes
+    if (have === want) return
+    throw new Failure(EXIT.damaged,
+      `volume ${this.name}: the backing ${this.#shell.backing.path} has ${have} bytes but its claim in ${this.#shell.store.where} ` +
+      `says ${want}; put the size back, or remove the claim directory if the image was replaced on purpose and nothing of the old one is wanted`)
+  }
+
+  // --- the guest -----------------------------------------------------------------------------------------------------------
+
+  activate(frontEnd: FrontEnd): void {
+    this.#frontEnds.add(frontEnd)
+    if (this.#serving) frontEnd.onOwned()
+    else this.driver.dispatch({ type: 'want' })
+  }
+
+  deactivate(frontEnd: FrontEnd): void {
+    this.#frontEnds.delete(frontEnd)
+    if (this.#frontEnds.size === 0) this.driver.dispatch({ type: 'unwant' })
+  }
+
+  admit(request: GuestRequest): boolean {
+    if (!this.#serving || this.#fenced) { this.#refusedRoom = true; return false }
+    if (request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.flush) return true
+    if (this.writes.admit(request)) return true
+    this.#refusedRoom = true
+    return false
+  }
+
+  submit(request: GuestRequest): void {
+    const bytes = request.lengthSectors * 512
+    if (request.kind === REQUEST_KIND.read) {
+      this.counters.guestReads++
+      this.counters.guestReadBytes += bytes
+      this.#reads.submit(request)
+    } else if (request.kind === REQUEST_KIND.flush) {
+      this.counters.guestFlushes++
+      this.#flushes.submit(request)
+    } else if (this.#options.readOnly) {
+      request.complete(STATUS.ioError)
+    } else {
+      this.counters.guestWrites++
+      this.counters.guestWriteBytes += bytes
+      this.writes.submit(request)
+    }
+  }
+
+  endBatch(): void { this.writes.pump() }
+
+  setWriteCache(on: boolean): void {
+    this.writes.durable = !on || (this.claim?.guest ?? this.#options.guest).durability === 'write'
+  }
+
+  #room(): void {
+    if (!this.#refusedRoom) return
+    this.#refusedRoom = false
+    for (const frontEnd of this.#frontEnds) frontEnd.onRoom()
+  }
+
+  /** In write-through a read of something not flushed waits for the backing (R15); a fenced owner reads nothing. */
+  #readMustWait(request: GuestRequest): boolean {
+    if (this.#fenced) return true
+    return this.claim?.mode === 'write-through' && this.index.touchesOwn(request.lbaSectors, request.lengthSectors)
+  }
+
+  // --- serving ---------------------------------------------------------------------------------------------------------------
+
+  async #serve(claim: Claim, from: Claim | null, kept: number, running: boolean): Promise<void> {
+    const { holder } = this.#shell
+    this.counters.claimChanges++
+    if (running) {
+      assert(from !== null, 'a running owner has a claim')
+      this.writes.settle(toWon(from.start + kept))
+      this.index.sealOwn()
+    } else {
+      await this.#shell.owned(claim)
+      this.index.inherit(await this.#inheritedLevels(claim))
+      this.#ownedSinceMs = this.#shell.nowMs()
+      this.destager.resume()
+    }
+    if (this.claim !== claim) return
+    const self = holder.self
+    holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => holds(log, self)).map((log) => log.epoch))
+    const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
+    const epoch = new EpochLog(claim, log, self)
+    this.#servedEpoch = claim.epoch
+    this.#renewedAtMs = this.#shell.nowMs()
+    this.#handingOver = false
+    this.#serving = true
+    this.writes.acksFrozen = acksFrozen(this.driver.state)
+    this.writes.begin(epoch)
+    this.#flushes.begin(epoch)
+    this.#tellOthers(claim, from)
+    this.#shell.info(`serving epoch ${claim.epoch} as ${claim.mode} with {${claim.set.map((m) => m.host).join(', ')}}` +
+      (claim.quarantine ? ', in quarantine' : '') +
+      (claim.inherited.length > 0 ? `, inherited ${claim.inherited.map((l) => `epoch ${l.epoch} from ${l.holders.map((m) => m.host).join('/')}`).join(', ')}` : ''))
+    this.#progressed()
+    this.#reads.recheck()
+    if (!running) for (const frontEnd of [...this.#frontEnds]) frontEnd.onOwned()
+    this.#refusedRoom = true
+    this.#room()
+    void this.#fetchMaps()
+  }
+
+  /** Inherited logs that are here are read here; for the others every read asks a holder until its map has come. */
+  async #inheritedLevels(claim: Claim): Promise<Level[]> {
+    const { holder } = this.#shell
+    const levels: Level[] = []
+    for (const log of claim.inherited) {
+      const label = `epoch ${log.epoch}`
+      const local = holder.log(claim.volume, log.epoch)
+      if (local !== undefined && local.storedLength >= log.kept && holds(log, holder.self)) {
+        levels.push({ layer: await local.buildLayer(log.kept, claim.base), remote: null, label })
+      } else {
+        levels.push({ layer: null, remote: log, label })
+      }
+    }
+    return levels
+  }
+
+  async #fetchMaps(): Promise<void> {
+    for (const level of this.index.inherited) {
+      if (level.remote === null || level.layer !== null) continue
+      try {
+        const map = await this.#remote.map(level.remote)
+        const layer = new IndexLayer()
+        for (let i = 0; map !== null && i + 2 < map.length; i += 3) {
+          if (map[i + 2] === RUN.zero) layer.putZero(map[i]!, map[i + 1]!)
+          else layer.putData(map[i]!, map[i + 1]!, map[i]!)
+        }
+        level.layer = layer
+      } catch (error) {
+        this.#shell.warn(`the dirty map of ${level.label} did not come: ${(error as Error).message}; reads go on asking its holders`)
+      }
+    }
+  }
+
+  /** Hosts that held something under the old claim, or hold something under the new one, learn of the change. */
+  #tellOthers(claim: Claim, from: Claim | null): void {
+    const hosts = new Set([...(from?.set ?? []), ...(from?.inherited ?? []).flatMap((l) => l.holders), ...claim.inherited.flatMap((l) => l.holders)].map((m) => m.host))
+    for (const m of claim.set) hosts.delete(m.host)
+    for (const host of hosts) this.#shell.accepted(host)?.push({ type: 'claimChanged', claim })
+  }
+
+  #lost(reason: string): void {
+    if (this.#serving) this.#shell.warn(`not the owner any more: ${reason}`)
+    this.#serving = false
+    this.#handingOver = false
+    this.writes.end()
+    this.#flushes.end()
+    this.destager.stop()
+    for (const frontEnd of this.#frontEnds) frontEnd.onLost()
+    for (const waiter of this.#baseWaiters.splice(0)) waiter.reject(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host: ${reason}`))
+  }
+
+  async #sealSelf(volume: string, epoch: Epoch): Promise<{ length: number; base: Won; quiet: boolean }> {
+    const { holder, backing } = this.#shell
+    // Only the living process that served this epoch knows of all its backing writes (R8d, R8e).
+    const known = this.#servedEpoch === epoch
+    const report = await holder.seal(volume, epoch)
+    return { ...report, quiet: known && backing.outstandingWrites === 0 }
+  }
+
+  #failRegion(reason: string): void {
+    if (this.#regionFailure !== null) return
+    this.#regionFailure = `the region ${this.#shell.holder.region.path} failed (${reason}); writes wait until another host takes over`
+    this.#shell.warn(this.#regionFailure)
+  }
+
+  // --- other hosts ------------------------------------------------------------------------------------------------------------
+
+  membersChanged(): void {
+    this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable() })
+  }
+
+  acceptedChanged(peer: AcceptedPeer): void {
+    if (peer.incarnation === null) this.writes.disconnect(peer.host)
+    else if (this.#serving) {
+      this.writes.connect({ host: peer.host, incarnation: peer.incarnation })
+      const claim = this.claim!
+      if (this.base > 0 && (this.#trimmedBy.get(peer.host) ?? 0) < this.base) peer.push({ type: 'trim', volume: claim.volume, epoch: claim.epoch, base: this.base })
+    }
+    this.membersChanged()
+  }
+
+  onAcknowledgement(peer: AcceptedPeer, message: Acknowledgement): void {
+    switch (message.type) {
+      case 'ack':
+        if (this.writes.memberStored(peer.host, message.epoch, message.won)) this.#flushes.connected(peer.host)
+        break
+      case 'flushed': this.#flushes.memberFlushed(peer.host, message.epoch, message.won); break
+      case 'trimmed': this.#trimmedBy.set(peer.host, message.base); this.#wakeBaseWaiters(); break
+      case 'refused':
+        if (this.#serving && message.epoch === this.claim!.epoch) this.#late(peer.host, message.reason)
+        break
+    }
+  }
+
+  #late(host: string, reason: string): void {
+    if (this.driver.state.late.has(host)) return
+    this.#shell.warn(`${host} is left out: ${reason}`)
+    this.driver.dispatch({ type: 'late', host, reason })
+  }
+
+  /** Another host seals this volume: to take it over as agreed, or because it believes this host dead. */
+  async onSeal(request: Seal, answer: (message: Answer) => void): Promise<void> {
+    const { holder, backing } = this.#shell
+    const running = [...this.#frontEnds].some((frontEnd) => frontEnd.running)
+    if (this.#serving && request.epoch === this.claim!.epoch) {
+      if (request.handOver && running) { answer({ type: 'sealRefused', reason: 'its guest is running there' }); return }
+      if (request.handOver && this.driver.state.attempt !== null) { answer({ type: 'sealRefused', reason: 'a claim change is under way there' }); return }
+    }
+    try {
+      this.#handingOver = this.#serving
+      await this.writes.freeze()
+      await this.#quiet()
+      const report = await holder.seal(request.volume, request.epoch)
+      this.driver.dispatch({ type: 'selfSealed', epoch: request.epoch, reason: request.handOver ? 'handed over' : 'sealed by a takeover' })
+      const quiet = this.#servedEpoch === request.epoch && backing.outstandingWrites === 0
+      answer({ type: 'sealed', incarnation: holder.self.incarnation, ...report, quiet })
+    } catch (error) {
+      answer({ type: 'problem', reason: (error as Error).message })
+    } finally {
+      this.#handingOver = false
+    }
+  }
+
+  /** Gives outstanding backing writes a bounded time to end; if they do not, the hand-over is simply not quiet. */
+  async #quiet(): Promise<void> {
+    const until = this.#shell.nowMs() + limits.handOverQuietMs
+    while (this.#shell.backing.outstandingWrites > 0 && this.#shell.nowMs() < until) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+
+  // --- destaging ----------------------------------------------------------------------------------------------------------------
+
+  get #canRenew(): boolean { return this.#shell.nowMs() - this.#renewedAtMs < this.#options.failAfterMs }
+
+  /** Cannot renew and nobody else holds a copy: acks and reads stop, because another host may take over by now (R7). */
+  get #fenced(): boolean { return this.#serving && !this.#canRenew && this.writes.links.every((l) => !l.synced) }
+
+  get #quarantineOver(): boolean { return this.#shell.nowMs() - this.#ownedSinceMs >= this.#options.policy.quarantineMs }
+
+  #mayDestage(): boolean {
+    // In quarantine nothing could be retired anyway (R8); at its end everything above base is written once (R8c).
+    return this.#serving && !this.#handingOver && this.driver.state.attempt === null && this.#canRenew &&
+      (!this.claim!.quarantine || this.#quarantineOver)
+  }
+
+  #freezeIndex(): Won {
+    this.index.freeze()
+    return this.writes.epoch!.ackedWon
+  }
+
+  async #retire(cut: Won, levels: readonly Level[]): Promise<void> {
+    const { holder } = this.#shell
+    if (this.claim!.quarantine) await this.#leaveQuarantine()
+    const volume = this.id!
+    if (cut > this.base) await holder.region.saveVolumeState(volume, { base: cut })
+    this.index.retire(levels)
+    await holder.trim(volume, cut)
+    this.writes.destaged(cut)
+    this.#reads.recheck()
+    const claim = this.claim!
+    const others = new Set([...claim.set, ...claim.inherited.flatMap((log) => log.holders)].map((m) => m.host))
+    others.delete(holder.self.host)
+    for (const host of others) this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch: claim.epoch, base: cut })
+    this.#dirtySinceMs = this.index.empty ? null : this.#shell.nowMs()
+    this.#progressed()
+    this.#wakeBaseWaiters()
+    this.#room()
+    this.writes.pump()
+  }
+
+  async #leaveQuarantine(): Promise<void> {
+    this.driver.dispatch({ type: 'quarantineOver' })
+    while (this.#serving && this.claim!.quarantine) await new Promise((resolve) => setTimeout(resolve, limits.destagePauseMs))
+    if (!this.#serving) throw new Error('the claim was lost at the end of quarantine')
+  }
+
+  /** Everything acknowledged before the call is on the backing, and every member knows. */
+  async flush(): Promise<Won> {
+    if (!this.#serving) throw new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host (${this.claim?.owner.host ?? 'nobody'} owns it); ask there`)
+    const target = this.writes.epoch!.ackedWon
+    this.#flushWanted++
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#baseWaiters.push({ target, resolve, reject })
+        this.#wakeBaseWaiters()
+      })
+    } finally {
+      this.#flushWanted--
+    }
+    return this.base
+  }
+
+  #wakeBaseWaiters(): void {
+    for (const waiter of [...this.#baseWaiters]) {
+      if (this.base < waiter.target || !this.#membersKnow(waiter.target)) continue
+      this.#baseWaiters.splice(this.#baseWaiters.indexOf(waiter), 1)
+      waiter.resolve()
+    }
+  }
+
+  /** A won is promised to be on the backing only when base is durable on every member (protocol, R16). */
+  #membersKnow(target: Won): boolean {
+    return this.writes.links.every((link) => (this.#trimmedBy.get(link.member.host) ?? 0) >= target)
+  }
+
+  #progressed(): void {
+    const state = this.driver.state
+    const dirty = !this.index.empty
+    if (dirty) this.#dirtySinceMs ??= this.#shell.nowMs()
+    const inheritedDone = this.index.inherited.length === 0
+    const drained = !dirty && this.index.flushing === null
+    if (state.drained !== drained || state.inheritedDone !== inheritedDone) this.driver.dispatch({ type: 'progress', drained, inheritedDone })
+    if (this.claim?.mode === 'write-through' && dirty) this.#considerCut()
+  }
+
+  #considerCut(): void {
+    const now = this.#shell.nowMs()
+    if (!this.#serving || this.destager.busy || now < this.#notBeforeMs || !this.#mayDestage()) return
+    const endOfQuarantine = this.claim!.quarantine
+    const unknown = this.#baseWaiters.some((w) => this.base < w.target)
+    if (this.index.empty && !endOfQuarantine && !unknown) return
+    const region = this.#shell.holder.region
+    const due = endOfQuarantine || this.#flushWanted > 0 || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
+      now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs ||
+      this.index.dirtyBytes >= this.#options.destageAtBytes || region.freeSegments * 4 < region.segmentCount
+    if (!due) return
+    this.destager.cut().catch((error: Error) => {
+      this.counters.backingErrors++
+      this.#notBeforeMs = this.#shell.nowMs() + limits.destageRetryMs
+      if (this.#serving) this.#shell.warn(`destaging stopped: ${error.message}; the data stays dirty and is tried again`)
+    }).finally(() => { if (this.claim?.mode === 'write-through') this.#considerCut() })
+  }
+
+  // --- time -----------------------------------------------------------------------------------------------------------------------
+
+  #onTick(): void {
+    this.driver.dispatch({ type: 'tick' })
+    if (this.#serving) {
+      for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
+      for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
+      this.#considerCut()
+    }
+    const due = this.#shell.nowMs() - this.#renewedAtMs >= this.#options.policy.renewMs / 2
+    if (due && !this.#renewing && (this.#serving || this.driver.state.phase === 'sealed')) void this.#renew()
+  }
+
+  async #renew(): Promise<void> {
+    this.#renewing = true
+    const { store, holder } = this.#shell
+    const startedMs = this.#shell.nowMs()
+    const wasFenced = this.#fenced
+    try {
+      if (this.#serving) await store.beat({ owner: holder.self, epoch: this.claim!.epoch, counter: ++this.#beats })
+      await this.driver.readClaim()
+      this.#renewedAtMs = startedMs
+      if (wasFenced) { this.#reads.recheck(); this.#room() }
+    } catch (error) {
+      this.#shell.warn(`the claim in ${store.where} cannot be renewed: ${(error as Error).message}`)
+    } finally {
+      this.#renewing = false
+    }
+  }
+
+  #changed(): void {
+    const state = this.driver.state
+    this.writes.acksFrozen = acksFrozen(state)
+    const shown = `${state.phase} ${state.reason ?? ''}`
+    if (shown !== this.#phaseShown && state.phase !== 'serving') this.#shell.info(`${state.phase}${state.reason === null ? '' : `: ${state.reason}`}`)
+    this.#phaseShown = shown
+  }
+
+  /** What the guest gets now, and why it is not what was asked for. */
+  effectivePolicy(): { effective: string; reason: string | null } {
+    const claim = this.claim
+    if (!this.#serving || claim === null) return { effective: 'none', reason: this.driver.state.reason }
+    const copies = claim.set.length - 1
+    const effective = claim.mode === 'write-through' ? 'write-through' : `write-back, ${copies} ${copies === 1 ? 'copy' : 'copies'}`
+    if (this.#regionFailure !== null) return { effective, reason: this.#regionFailure }
+    if (this.#fenced) return { effective: 'stopped', reason: `the claim cannot be renewed for ${this.#options.failAfterMs} ms` }
+    if (claim.mode === 'write-through' && this.#options.policy.mode === 'write-back') return { effective, reason: degradedReason(this.driver.state) }
+    if (this.writes.acksFrozen) return { effective: 'draining to write-through', reason: degradedReason(this.driver.state) }
+    return { effective, reason: null }
+  }
+
+  /** A clean stop: everything on the backing, then a claim that says so. False when the time was not enough. */
+  async release(timeoutMs: number): Promise<boolean> {
+    const until = this.#shell.nowMs() + timeoutMs
+    while (this.#serving && this.#shell.nowMs() < until) {
+      if (this.index.empty && !this.claim!.quarantine && this.driver.state.attempt === null) {
+        this.driver.dispatch({ type: 'release' })
+        while (this.#serving && this.driver.state.attempt !== null && this.#shell.nowMs() < until) await new Promise((resolve) => setTimeout(resolve, 5))
+      } else {
+        this.#flushWanted++
+        this.#considerCut()
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        this.#flushWanted--
+      }
+    }
+    return this.claim?.released === true
+  }
+
+  async stop(): Promise<void> {
+    if (this.#tick !== null) clearInterval(this.#tick)
+    this.#remote.close()
+    this.destager.stop()
+    this.driver.stop()
+    await this.writes.freeze()
+  }
+}
+
+const holds = (log: InheritedLog, member: Member): boolean =>
+  log.holders.some((m) => m.host === member.host && m.incarnation === member.incarnation)

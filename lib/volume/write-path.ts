@@ -1,0 +1,342 @@
+/**
+ * The write path: guest writes -> one record -> the own region and every replica -> acknowledged when all have it.
+ *
+ * What may go wrong between two steps, and why nothing acknowledged is lost:
+ *   staged, then crash:              nobody has it, the guest was not told; its request comes back by the inflight region.
+ *   on the own region only, crash:   not acknowledged; a restart may keep it (legal) or a takeover may cut it off (legal).
+ *   on every member, not yet acked:  any takeover keeps it, because `kept` is the shortest length among the sealed.
+ *   acked, then the host dies:       every member has it, and a takeover seals at least one of them.
+ * Acks, index updates and everything else happen in log order (H3); unacknowledged records are in no index (R15).
+ */
+import { assert } from '../core/assert.js'
+import { sameMember, type Member } from '../core/claim.js'
+import { ENTRY } from '../core/record.js'
+import { won as toWon, type Won } from '../core/units.js'
+import { limits } from '../limits.js'
+import { native } from 'vhost-user-ts-bindings'
+import { REQUEST_KIND, STATUS, type GuestRequest } from '../ports/guest.js'
+import type { CompletionTarget } from '../ports/io.js'
+import type { Push } from '../ports/peer.js'
+import type { Region } from '../ports/region.js'
+import type { Counters } from './counters.js'
+import type { EpochLog } from './epoch-log.js'
+import { CopyTable, copyFromGuest } from './guest-bytes.js'
+import { SLOT_BYTES, StagingPool, type StagedRecord } from './staging.js'
+import type { VolumeIndex } from './volume-index.js'
+
+export interface WriteShell {
+  readonly region: Region
+  readonly index: VolumeIndex
+  readonly counters: Counters
+  nowMs(): number
+  /** False when the member is not connected. */
+  push(host: string, message: Push, raw?: Uint8Array): boolean
+  /** Something was acknowledged (or, in write-through, stored). */
+  progressed(): void
+  /** Space or slots became free. */
+  room(): void
+  memberFailed(host: string, reason: string): void
+  regionFailed(reason: string): void
+}
+
+/** A member as the write path sees it. */
+interface Link {
+  readonly member: Member
+  /** It confirmed the epoch, and has been sent everything since. */
+  synced: boolean
+  /** Since when it owes an answer; null: it owes nothing. */
+  owesSinceMs: number | null
+}
+
+const crc = (bytes: Uint8Array, seed: number): number => native.crc32c(bytes, seed)
+
+interface Parked { readonly won: Won; readonly requests: readonly GuestRequest[] }
+
+export class WritePath implements CompletionTarget {
+  readonly #shell: WriteShell
+  readonly #pool = new StagingPool(limits.commitsInFlightMax + 1)
+  readonly #copies = new CopyTable()
+  readonly #entryCopies = new Uint16Array(limits.recordEntriesMax)
+  #pending: GuestRequest[] = []
+  #pendingHead = 0
+  /** Sectors of the first pending request that earlier records already carry. */
+  #headDone = 0
+  #reservedBytes = 0
+  /** In log order. */
+  #inFlight: StagedRecord[] = []
+  #writing: (StagedRecord | undefined)[] = []
+  #epoch: EpochLog | null = null
+  #links: Link[] = []
+  #frozen = true
+  /** Stored, waiting for the backing: write-through only. */
+  #parked: Parked[] = []
+  #quiescent: (() => void)[] = []
+  durable: boolean
+  /** Acks wait: too few copies. Nothing new is appended. */
+  acksFrozen = false
+
+  constructor(shell: WriteShell, durable: boolean) {
+    this.#shell = shell
+    this.durable = durable
+  }
+
+  get epoch(): EpochLog | null { return this.#epoch }
+  get links(): readonly Link[] { return this.#links }
+  get idle(): boolean { return this.#inFlight.length === 0 && this.#pendingHead === this.#pending.length && this.#parked.length === 0 }
+
+  // --- from the guest ------------------------------------------------------------------------------------------------
+
+  /** Reserves log space for a write; what is popped never waits for the backing (H19). */
+  admit(request: GuestRequest): boolean {
+    const bytes = this.#cost(request)
+    const region = this.#shell.region
+    const freeBytes = (region.freeSegments - 1) * (region.segmentBytes - SLOT_BYTES)
+    if (this.#reservedBytes + bytes > Math.min(freeBytes, limits.pendingBytesMax)) return false
+    this.#reservedBytes += bytes
+    return true
+  }
+
+  #cost(request: GuestRequest): number {
+    const payload = request.kind === REQUEST_KIND.write ? request.lengthSectors * 512 : 0
+    return payload + 2 * limits.recordHeaderBytes
+  }
+
+  submit(request: GuestRequest): void {
+    this.#pending.push(request)
+  }
+
+  /** Commits what is pending, as far as slots, space and the ack state allow. */
+  pump(): void {
+    const epoch = this.#epoch
+    if (epoch === null) return
+    while (!this.#frozen && !this.acksFrozen && this.#pendingHead < this.#pending.length && this.#inFlight.length < limits.commitsInFlightMax) {
+      if (!epoch.log.hasRoom(SLOT_BYTES)) return
+      const slot = this.#pool.take()
+      if (slot === undefined) return
+      this.#build(slot)
+      this.#commit(slot, epoch)
+    }
+    if (this.#pendingHead > 0 && this.#pendingHead === this.#pending.length) {
+      this.#pending.length = 0
+      this.#pendingHead = 0
+    }
+  }
+
+  #build(slot: StagedRecord): void {
+    const builder = slot.builder
+    builder.begin()
+    this.#copies.reset()
+    while (this.#pendingHead < this.#pending.length && builder.hasRoomFor(1)) {
+      const request = this.#pending[this.#pendingHead]!
+      const left = request.lengthSectors - this.#headDone
+      if (request.kind === REQUEST_KIND.write) {
+        if (this.#copies.count + request.segmentCount + limits.recordEntriesMax > this.#copies.capacity) break
+        const take = Math.min(left, builder.freeSectors)
+        this.#addData(slot, request, take)
+        this.#headDone += take
+        if (take < left) break
+      } else {
+        builder.addEntry(request.lbaSectors, request.lengthSectors, request.kind === REQUEST_KIND.discard ? ENTRY.discard : ENTRY.zero)
+        this.#entryCopies[builder.entryCount - 1] = 0
+      }
+      slot.requests.push(request)
+      this.#pendingHead++
+      this.#headDone = 0
+    }
+    this.#copies.gather()
+    this.#checksums(slot)
+  }
+
+  #addData(slot: StagedRecord, request: GuestRequest, sectors: number): void {
+    const payload = slot.builder.addEntry(request.lbaSectors + this.#headDone, sectors, ENTRY.data)
+    const before = this.#copies.count
+    copyFromGuest(this.#copies, request, this.#headDone * 512, sectors * 512, slot.memory.address + payload)
+    this.#entryCopies[slot.builder.entryCount - 1] = this.#copies.count - before
+  }
+
+  /** The CRC of an entry with one copy comes from the gather; one that was scattered is read once more from cache. */
+  #checksums(slot: StagedRecord): void {
+    const builder = slot.builder
+    let copy = 0
+    for (let i = 0; i < builder.entryCount; i++) {
+      const copies = this.#entryCopies[i]!
+      if (copies === 1) builder.setPayloadCrc(i, this.#copies.crcOf(copy))
+      else if (copies > 1) builder.setPayloadCrc(i, native.crc32cAt(slot.memory.address + builder.payloadOffset(i), builder.entrySectors(i) * 512, 0))
+      copy += copies
+    }
+  }
+
+  /** Seals the header for the present epoch and sends the record everywhere at once. */
+  #commit(slot: StagedRecord, epoch: EpochLog): void {
+    const won = toWon(epoch.start + epoch.ledger.append())
+    const { lengthBytes, headerCrc } = slot.builder.seal({
+      volume: epoch.claim.volume, epoch: epoch.epoch, nonce: epoch.claim.nonce, won, start: epoch.start,
+      previousHeaderCrc: epoch.log.lastHeaderCrc, flushedWon: toWon(Math.max(0, epoch.flushed)),
+    }, crc)
+    slot.won = won
+    slot.lengthBytes = lengthBytes
+    slot.headerCrc = headerCrc
+    slot.sentAtMs = this.#shell.nowMs()
+    slot.writing = true
+    this.#inFlight.push(slot)
+    let token = this.#writing.indexOf(undefined)
+    if (token < 0) token = this.#writing.push(undefined) - 1
+    this.#writing[token] = slot
+    slot.offsetBytes = epoch.log.append(slot.memory.address, lengthBytes, won, headerCrc, this.durable, this, token)
+    this.#shell.counters.records++
+    this.#shell.counters.recordBytes += lengthBytes
+    for (const link of this.#links) if (link.synced) this.#send(link, slot, epoch)
+  }
+
+  #send(link: Link, slot: StagedRecord, epoch: EpochLog): void {
+    link.owesSinceMs ??= this.#shell.nowMs()
+    const message: Push = { type: 'append', volume: epoch.claim.volume, epoch: epoch.epoch, won: toWon(slot.won), durable: this.durable }
+    if (!this.#shell.push(link.member.host, message, slot.bytes)) link.synced = false
+  }
+
+  // --- completions -----------------------------------------------------------------------------------------------------
+
+  /** An append to the own region ended. */
+  complete(token: number, result: number): void {
+    const slot = this.#writing[token]!
+    this.#writing[token] = undefined
+    slot.writing = false
+    const epoch = this.#epoch
+    if (result < 0) this.#shell.regionFailed(`append failed with errno ${-result}`)
+    else if (epoch !== null && !this.#frozen) this.#stored(epoch, epoch.self, epoch.log.storedLength)
+    if (this.#writing.every((s) => s === undefined)) for (const done of this.#quiescent.splice(0)) done()
+  }
+
+  /**
+   * A member has everything up to `won` of this epoch. True for the first answer after it connected, which says where
+   * to go on.
+   */
+  memberStored(host: string, epochNumber: number, won: Won): boolean {
+    const epoch = this.#epoch
+    const link = this.#links.find((l) => l.member.host === host)
+    if (epoch === null || link === undefined || epochNumber !== epoch.epoch) return false
+    const length = won - epoch.start
+    if (length < 0 || length > epoch.ledger.appended) { this.#shell.memberFailed(host, `acknowledged record ${won}, which was never sent`); return false }
+    const index = epoch.ledger.indexOf(link.member)
+    if (length < epoch.ledger.storedBy(index)) { this.#shell.memberFailed(host, 'has less than it acknowledged before (H33)'); return false }
+    const first = !link.synced
+    if (first) {
+      link.synced = true
+      link.owesSinceMs = null
+      for (const slot of this.#inFlight) if (slot.won > won) this.#send(link, slot, epoch)
+    }
+    link.owesSinceMs = length < epoch.ledger.appended ? this.#shell.nowMs() : null
+    if (!this.#frozen) this.#stored(epoch, index, length)
+    return first
+  }
+
+  #stored(epoch: EpochLog, index: number, length: number): void {
+    const before = epoch.ledger.acked
+    epoch.ledger.store(index, length)
+    if (epoch.ledger.acked === before) { this.pump(); return }
+    this.#acknowledge(epoch.ackedWon, epoch)
+    this.#shell.progressed()
+    this.pump()
+    this.#shell.room()
+  }
+
+  #acknowledge(upTo: Won, epoch: EpochLog): void {
+    let n = 0
+    for (; n < this.#inFlight.length && this.#inFlight[n]!.won <= upTo; n++) {
+      const slot = this.#inFlight[n]!
+      assert(!slot.writing, 'an acknowledged record is on the own region (H2)')
+      this.#apply(slot)
+      if (epoch.claim.mode === 'write-back') this.#finish(slot.requests)
+      else this.#parked.push({ won: toWon(slot.won), requests: [...slot.requests] })
+      this.#pool.give(slot)
+    }
+    if (n > 0) this.#inFlight.splice(0, n)
+  }
+
+  #apply(slot: StagedRecord): void {
+    const builder = slot.builder
+    const active = this.#shell.index.active
+    for (let i = 0; i < builder.entryCount; i++) {
+      const lba = builder.entryLba(i), sectors = builder.entrySectors(i)
+      if (builder.entryKind(i) === ENTRY.data) active.putData(lba, sectors, (slot.offsetBytes + builder.payloadOffset(i)) / 512)
+      else active.putZero(lba, sectors)
+    }
+  }
+
+  #finish(requests: readonly GuestRequest[]): void {
+    for (const request of requests) {
+      this.#reservedBytes -= this.#cost(request)
+      request.complete(STATUS.ok)
+    }
+  }
+
+  /** Write-through: everything up to `base` is on the backing, flushed. */
+  destaged(base: Won): void {
+    let n = 0
+    while (n < this.#parked.length && this.#parked[n]!.won <= base) this.#finish(this.#parked[n++]!.requests)
+    this.#parked.splice(0, n)
+  }
+
+  // --- epochs --------------------------------------------------------------------------------------------------------------
+
+  /** Nothing is appended or acknowledged from here; resolves when no append to the own region is under way. */
+  freeze(): Promise<void> {
+    this.#frozen = true
+    if (this.#writing.every((slot) => slot === undefined)) return Promise.resolve()
+    return new Promise((resolve) => this.#quiescent.push(resolve))
+  }
+
+  /** The claim change kept these records: they count, and their requests are acknowledged. */
+  settle(keptEnd: Won): void {
+    const epoch = this.#epoch
+    if (epoch === null) return
+    assert(keptEnd >= epoch.ackedWon, 'a claim change never cuts off what was acknowledged')
+    this.#acknowledge(keptEnd, epoch)
+  }
+
+  /** A new epoch: its members are told, and what was in flight is submitted again in the same order. */
+  begin(epoch: EpochLog): void {
+    assert(this.#writing.every((slot) => slot === undefined), 'no append of the old epoch is under way')
+    this.#epoch = epoch
+    this.#links = epoch.claim.set
+      .filter((_, i) => i !== epoch.self)
+      .map((member) => ({ member, synced: false, owesSinceMs: this.#shell.nowMs() }))
+    this.#frozen = false
+    const again = this.#inFlight
+    this.#inFlight = []
+    for (const slot of again) this.#commit(slot, epoch)
+    for (const link of this.#links) this.connect(link.member)
+    this.pump()
+  }
+
+  /** Not the owner any more. Requests stay open: whether they were kept is for the next owner to say. */
+  end(): void {
+    this.#frozen = true
+    this.#epoch = null
+    this.#links = []
+  }
+
+  /** A member (re)connected: it is told the epoch and answers with how far it is. */
+  connect(member: Member): void {
+    const link = this.#links.find((l) => sameMember(l.member, member))
+    if (link === undefined || this.#epoch === null) return
+    link.synced = false
+    link.owesSinceMs ??= this.#shell.nowMs()
+    this.#shell.push(member.host, { type: 'open', claim: this.#epoch.claim })
+  }
+
+  disconnect(host: string): void {
+    const link = this.#links.find((l) => l.member.host === host)
+    if (link === undefined) return
+    link.synced = false
+    link.owesSinceMs ??= this.#shell.nowMs()
+  }
+
+  /** Hosts that have owed an answer for longer than the deadline (H38, H39). */
+  lateHosts(deadlineMs: number): string[] {
+    const now = this.#shell.nowMs()
+    return this.#links.filter((l) => l.owesSinceMs !== null && now - l.owesSinceMs > deadlineMs).map((l) => l.member.host)
+  }
+
+  close(): void { this.#pool.close() }
+}

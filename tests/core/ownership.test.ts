@@ -1,0 +1,229 @@
+import t from 'tap'
+import { acksFrozen, degradedReason } from '../../lib/core/ownership.js'
+import { Cluster } from './cluster-model.js'
+
+const setOf = (c: Cluster): string => c.claim!.set.map((m) => m.host).sort().join('')
+
+t.test('first start: a claim from nothing, with the copies the policy asks for', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  t.equal(c.host('a').state.phase, 'serving')
+  t.match(c.claim, { epoch: 1, mode: 'write-back', start: 0, inherited: [], quarantine: false })
+  t.equal(setOf(c), 'ab')
+})
+
+t.test('first start without enough hosts waits, then is write-through and says why', async (t) => {
+  const c = new Cluster()
+  c.kill('b'); c.kill('c')
+  c.do('a', { type: 'want' })
+  t.equal(c.claim, null, 'waits for its replicas first')
+  c.pass(600)
+  t.equal(c.claim?.mode, 'write-through')
+  t.match(degradedReason(c.host('a').state), /0 of 1 copies/)
+  c.hosts.get('b')!.alive = true
+  c.relink()
+  c.pass(100)
+  t.equal(c.claim?.mode, 'write-back', 'back by itself when a host returns')
+})
+
+t.test('planned hand-over: the source is sealed, stays a member, is named as holder; no quarantine when quiet (R8e)', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(5)
+  c.host('a').quiet = true
+  c.do('b', { type: 'want' })
+  t.match(c.claim, { epoch: 2, start: 5, quarantine: false, owner: { host: 'b' } })
+  t.match(c.claim!.inherited, [{ epoch: 1, start: 0, kept: 5 }])
+  t.ok(c.claim!.set.some((m) => m.host === 'a'), 'a can take it back alone')
+  t.equal(c.host('a').state.phase, 'sealed')
+  c.destage()
+  c.pass(100)
+  t.equal(setOf(c), 'ab', 'one copy is what the policy asks for')
+})
+
+t.test('R8e: a source that is not quiet leaves quarantine, inherited by later owners (R8b)', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(1)
+  c.do('b', { type: 'want' })
+  t.equal(c.claim!.quarantine, true)
+  c.host('b').quiet = true
+  c.do('c', { type: 'want' })
+  t.match(c.claim, { owner: { host: 'c' }, quarantine: true }, 'a clean second hand-over does not end it')
+  c.do('c', { type: 'quarantineOver' })
+  t.match(c.claim, { owner: { host: 'c' }, quarantine: false }, 'only the running owner, later, ends it (R8c)')
+})
+
+t.test('a running guest is not handed over', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.host('a').running = true
+  c.do('b', { type: 'want' })
+  c.pass(2000)
+  t.equal(c.claim!.owner.host, 'a')
+  t.match(c.host('b').state.reason, /held by a: running/)
+  c.host('a').running = false
+  c.pass(600)
+  t.equal(c.claim!.owner.host, 'b')
+})
+
+t.test('R6: a silent owner is taken over only after its heartbeat stood still; the copy is served', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(3)
+  c.kill('a')
+  c.do('b', { type: 'want' })
+  c.pass(900)
+  t.equal(c.claim!.epoch, 1)
+  c.pass(400)
+  t.match(c.claim, { epoch: 2, owner: { host: 'b' }, quarantine: true, start: 3 })
+  t.same(c.claim!.inherited[0]!.holders.map((m) => m.host), ['b'], 'only the sealed are holders (R4b)')
+})
+
+t.test('R6: an owner that goes on renewing is never taken over', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.cut.add('b'); c.relink()
+  c.do('b', { type: 'want' })
+  c.pass(5000)
+  t.equal(c.claim!.owner.host, 'a')
+})
+
+t.test('R5b: without any member of the set nobody serves', async (t) => {
+  const c = new Cluster({ replicas: ['b'] })
+  c.do('a', { type: 'want' })
+  t.equal(setOf(c), 'ab')
+  c.write(2)
+  c.kill('a'); c.kill('b')
+  c.do('c', { type: 'want' })
+  c.pass(5000)
+  t.equal(c.claim!.epoch, 1)
+  t.match(c.host('c').state.reason, /no member of the set \{a, b\} can be reached/)
+})
+
+t.test('R5: a reformatted member is not a member', async (t) => {
+  const c = new Cluster({ replicas: ['b'] })
+  c.do('a', { type: 'want' })
+  c.write(2)
+  c.kill('a')
+  c.host('b').member = { host: 'b', incarnation: 'f'.repeat(32) }
+  c.relink()
+  c.do('c', { type: 'want' })
+  c.pass(5000)
+  t.equal(c.claim!.epoch, 1, 'its empty log vouches for nothing')
+})
+
+t.test('R2: a late member is left out by a claim change, and a stand-in joins', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(4)
+  c.kill('b')
+  c.do('a', { type: 'late', host: 'b', reason: 'no answer' })
+  t.match(c.claim, { epoch: 2, start: 4, quarantine: false })
+  t.equal(setOf(c), 'ac')
+  t.ok(c.host('a').effects.some((e) => e.type === 'freeze'), 'nothing is appended during the change')
+})
+
+t.test('too few copies: acks freeze, everything is destaged, then write-through (R13); back when a host returns', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(4)
+  c.kill('b'); c.kill('c')
+  c.do('a', { type: 'late', host: 'b', reason: 'no answer' })
+  t.match(c.claim, { epoch: 2, mode: 'write-back' })
+  t.equal(acksFrozen(c.host('a').state), true)
+  c.destage()
+  c.pass(50)
+  t.match(c.claim, { epoch: 3, mode: 'write-through', inherited: [] })
+  t.equal(acksFrozen(c.host('a').state), false)
+  c.host('c').alive = true
+  c.relink()
+  c.pass(50)
+  t.match(c.claim, { mode: 'write-back' })
+  t.equal(setOf(c), 'ac')
+})
+
+t.test('R9: a sealed source resumes only by a claim change of its own', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(2)
+  c.do('a', { type: 'selfSealed', epoch: c.claim!.epoch, reason: 'for b' })
+  t.equal(c.host('a').state.phase, 'sealed')
+  t.ok(c.host('a').effects.some((e) => e.type === 'lost'))
+  c.do('a', { type: 'want' })
+  c.pass(1000)
+  t.match(c.claim, { epoch: 2, owner: { host: 'a' }, start: 2 })
+})
+
+t.test('R8d: a restart on the same host is unclean', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(2)
+  const claim = c.claim!
+  const again = new Cluster()
+  again.claim = claim
+  again.host('a').logs.set(1, 2)
+  again.host('b').logs.set(1, 2)
+  again.do('a', { type: 'want' })
+  t.match(again.claim, { epoch: 2, quarantine: true, inherited: [{ kept: 2 }] })
+})
+
+t.test('a clean stop releases: the next owner waits for nobody and inherits nothing', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(2)
+  c.destage()
+  c.do('a', { type: 'release' })
+  t.match(c.claim, { released: true, inherited: [] })
+  c.kill('a')
+  c.do('b', { type: 'want' })
+  t.match(c.claim, { owner: { host: 'b' }, quarantine: false, start: 2 })
+  t.equal(c.claim!.released, undefined)
+})
+
+t.test('an unknown outcome of a swap is read back before anything is served', async (t) => {
+  const c = new Cluster()
+  c.swapAnswer = 'unknown'
+  c.do('a', { type: 'want' })
+  t.equal(c.host('a').state.phase, 'serving', 'its own nonce was found')
+  t.equal(c.claim!.epoch, 1)
+})
+
+t.test('contenders: one wins, the loser forgets its attempt and follows', async (t) => {
+  const c = new Cluster({ copies: 2 })
+  c.do('a', { type: 'want' })
+  c.write(3)
+  c.kill('a')
+  c.send('b', { type: 'want' })
+  c.send('c', { type: 'want' })
+  c.settle()
+  c.host('b').running = true
+  c.host('c').running = true
+  c.pass(1500)
+  t.equal(c.history.length >= 2, true)
+  const owners = ['b', 'c'].filter((h) => c.host(h).state.phase === 'serving')
+  t.equal(owners.length, 1, 'exactly one serves')
+  t.equal(c.claim!.owner.host, owners[0])
+})
+
+t.test('an owner that finds a newer claim stops', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  const stolen = { ...c.claim!, epoch: (c.claim!.epoch + 1) as never, owner: c.host('b').member, nonce: 'e'.repeat(32) }
+  c.do('a', { type: 'claimRead', claim: stolen, beat: null })
+  t.equal(c.host('a').state.phase, 'standby')
+  t.ok(c.host('a').effects.some((e) => e.type === 'lost'))
+})
+
+t.test('R14: taking over a dead write-through owner waits T_q and flushes the backing before anything is served', async (t) => {
+  const c = new Cluster({ mode: 'write-through' })
+  c.do('a', { type: 'want' })
+  t.equal(c.claim!.mode, 'write-through')
+  c.kill('a')
+  c.do('b', { type: 'want' })
+  c.pass(3000)
+  t.equal(c.claim!.epoch, 1, 'dead for long enough, but its writes may still land')
+  c.pass(1500)
+  t.match(c.claim, { epoch: 2, owner: { host: 'b' }, quarantine: false })
+  t.ok(c.host('b').effects.some((e) => e.type === 'flushBacking'))
+})

@@ -1,0 +1,50 @@
+import t from 'tap'
+import type { Claim } from '../../lib/core/claim.js'
+import { decideChange, firstClaim, refuseAppend, type ChangeWish, type SealReport } from '../../lib/core/transition.js'
+import { epoch, won } from '../../lib/core/units.js'
+import { guest } from './cluster-model.js'
+
+const member = (host: string) => ({ host, incarnation: host.repeat(32).slice(0, 32) })
+const [a, b, c] = [member('a'), member('b'), member('c')]
+const wish = (over: Partial<ChangeWish> = {}): ChangeWish =>
+  ({ self: b, set: [b, c], mode: 'write-back', nonce: 'd'.repeat(32), clearQuarantine: false, released: false, ...over })
+const claim = (over: Partial<Claim> = {}): Claim =>
+  ({ ...firstClaim('v', guest, wish({ self: a, set: [a, b, c] })), start: won(10), base: won(4), epoch: epoch(5), ...over })
+const report = (m: typeof a, length: number, base = 0, quiet = false): SealReport => ({ member: m, length, base: won(base), quiet })
+
+t.test('R4: the shortest sealed length is kept, and only the sealed are holders (R4b)', async (t) => {
+  const d = decideChange(claim(), [report(b, 7), report(c, 5)], wish(), false)
+  t.match(d, { ok: true, kept: 5, next: { epoch: 6, start: 15, inherited: [{ epoch: 5, start: 10, kept: 5, holders: [b, c] }] } })
+})
+
+t.test('the highest base counts, and logs that end at or below it are gone (R12)', async (t) => {
+  const old = { epoch: epoch(3), start: won(2), kept: 6, holders: [a] }
+  const d = decideChange(claim({ inherited: [old] }), [report(b, 3, 8), report(c, 3, 6)], wish(), false)
+  t.match(d, { ok: true, next: { base: 8, inherited: [{ epoch: 5 }] } })
+  t.equal(d.ok && d.next.inherited.length, 1)
+})
+
+t.test('R13: write-through only when nothing is dirty and no quarantine', async (t) => {
+  const through = wish({ set: [b], mode: 'write-through' })
+  t.match(decideChange(claim(), [report(b, 1)], through, false), { ok: false })
+  t.match(decideChange(claim(), [report(a, 1, 11, true)], through, false), { ok: true })
+  t.match(decideChange(claim(), [report(b, 1, 11)], through, false), { ok: false }, 'unclean: quarantine')
+  t.match(decideChange(claim({ quarantine: true }), [report(a, 1, 11, true)], through, false), { ok: false })
+})
+
+t.test('R1, R5: a report of somebody who is not a member is a bug that stops', async (t) => {
+  t.throws(() => decideChange(claim(), [report({ host: 'a', incarnation: 'f'.repeat(32) }, 1)], wish(), false), /only members/)
+})
+
+t.test('R8c: only the running owner ends quarantine', async (t) => {
+  const q = claim({ quarantine: true })
+  t.throws(() => decideChange(q, [report(a, 1)], wish({ clearQuarantine: true }), false), /running owner/)
+  t.match(decideChange(q, [report(a, 1)], wish({ self: a, set: [a], clearQuarantine: true }), true), { ok: true, next: { quarantine: false } })
+  t.match(decideChange(q, [report(a, 1)], wish({ self: a, set: [a] }), true), { ok: true, next: { quarantine: true } }, 'a set change does not end it')
+})
+
+t.test('R3, R5: who may append', async (t) => {
+  t.match(refuseAppend(epoch(5), epoch(5), [a, b], b), /sealed/)
+  t.match(refuseAppend(epoch(4), epoch(5), [a, c], b), /not a member/)
+  t.equal(refuseAppend(epoch(4), epoch(5), [a, b], b), null)
+})
