@@ -20,6 +20,7 @@ export const limits = {
   /** Descriptors in one chain; Windows builds chains of 512 + 3. */
   chainDescriptorsMax: 1024,
   memorySlotsMax: 509,
+  listenBacklog: 16,
   /** Length of one JavaScript view on guest memory; each view is longer than the stride by the overlap. */
   memoryWindowBytes: 1024 * MIB,
   memoryWindowOverlapBytes: 64 * KIB,
@@ -47,11 +48,20 @@ export const limits = {
   headerReadsMax: 64,
   formatDepth: 8,
 
+  /** One call to the claim store, and how many old claims stay for people to look at. */
+  claimTimeoutMs: 5000,
+  claimsKept: 64,
+
   /** One WebSocket message: a record with its frame header, with room to spare. */
   frameBytesMax: 2 * MIB,
   peersMax: 16,
   copiesMax: 2,
   handshakeTimeoutMs: 5000,
+  /** A connection that is silent for this long is dead, and how often a lost one is dialed again. */
+  peerIdleMs: 6000,
+  dialRetryMinMs: 50,
+  dialRetryMaxMs: 2000,
+  requestsInFlightMax: 256,
   /** Bytes handed to a peer's socket and not yet acknowledged. */
   peerWindowBytes: 64 * MIB,
   /** Extents in one map or read answer. */

@@ -25,8 +25,11 @@ export interface GuestRequest {
   segmentBytes: Uint32Array
   /** write-zeroes with the UNMAP flag: the space may be given back. */
   unmap: boolean
-  /** Free for the volume's use while it holds the request. */
-  cookie: number
+  /**
+   * The guest is not waiting any more (its queue was stopped at the drain's bound, or its connection is gone): its
+   * memory must not be written, `complete` is still called.
+   */
+  dead: boolean
   /** Publishes the result. Exactly once. Completions of one event-loop turn are published together. */
   complete(status: Status): void
 }

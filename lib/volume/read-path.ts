@@ -118,6 +118,7 @@ export class ReadPath implements CompletionTarget {
 
   #zero(piece: Piece): void {
     const request = piece.job.request
+    if (request.dead) { this.#done(piece); return }
     let skip = this.#offset(piece), left = piece.sectors * 512
     for (let i = 0; i < request.segmentCount && left > 0; i++) {
       const size = request.segmentBytes[i]!
@@ -195,6 +196,7 @@ export class ReadPath implements CompletionTarget {
   }
 
   #copyOut(request: GuestRequest, lba: number, sectors: number, source: number): void {
+    if (request.dead) return
     this.#copies.reset()
     copyToGuest(this.#copies, request, (lba - request.lbaSectors) * 512, sectors * 512, source)
     this.#copies.copy()

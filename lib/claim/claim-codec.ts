@@ -1,0 +1,72 @@
+/** The claim as text: JSON that a person can read, with a checksum, validated to the last field. */
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import type { Claim } from '../core/claim.js'
+import { EXIT, Failure } from '../core/failure.js'
+
+const hex32 = z.string().regex(/^[0-9a-f]{32}$/)
+const natural = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const member = z.strictObject({ host: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/), incarnation: hex32 })
+
+export const claimSchema = z.strictObject({
+  format: z.literal(1),
+  volume: z.uuid(),
+  epoch: natural.min(1),
+  owner: member,
+  set: z.array(member).min(1).max(8),
+  mode: z.enum(['write-back', 'write-through']),
+  start: natural,
+  inherited: z.array(z.strictObject({ epoch: natural.min(1), start: natural, kept: natural.min(1), holders: z.array(member).min(1).max(8) })).max(64),
+  base: natural,
+  quarantine: z.boolean(),
+  guest: z.strictObject({
+    capacityBytes: natural.min(512), blockSizeBytes: z.union([z.literal(512), z.literal(4096)]), serial: z.string().max(20),
+    durability: z.enum(['flush', 'write']), discards: z.boolean(),
+  }),
+  nonce: hex32,
+  released: z.literal(true).optional(),
+  acceptedLoss: z.strictObject({ atEpoch: natural, reason: z.string().max(1000) }).optional(),
+}).superRefine((claim, context) => {
+  const bad = (message: string): void => { context.addIssue({ code: 'custom', message }) }
+  const same = (a: { host: string; incarnation: string }, b: { host: string; incarnation: string }): boolean => a.host === b.host && a.incarnation === b.incarnation
+  if (!claim.set.some((m) => same(m, claim.owner))) bad('the owner is not in the set')
+  if (new Set(claim.set.map((m) => m.host)).size !== claim.set.length) bad('a host is in the set twice')
+  if (claim.mode === 'write-through' && claim.set.length !== 1) bad('a write-through set has more than its owner')
+  let end = 0
+  for (const log of claim.inherited) {
+    if (log.epoch >= claim.epoch || log.start < end) bad('inherited logs are out of order')
+    end = log.start + log.kept
+  }
+  if (end > claim.start) bad('an inherited log ends after this epoch begins')
+})
+
+const digest = (text: string): string => createHash('sha256').update(text).digest('hex')
+
+/** Members of `claim` in fixed order, so that equal claims are equal texts. */
+export function encodeClaim(claim: Claim): string {
+  const body = JSON.stringify(claimSchema.parse(claim), null, 1)
+  return `${JSON.stringify({ holdfast: 'claim', sha256: digest(body) })}\n${body}\n`
+}
+
+/** Throws Failure(damaged); the file is evidence and is left as it is. */
+export function decodeClaim(text: string, where: string): Claim {
+  const damaged = (why: string): never => {
+    throw new Failure(EXIT.damaged, `the claim ${where} ${why}; nothing was changed: restore the file from a backup of that directory, or ask for help before touching the volume`)
+  }
+  const cut = text.indexOf('\n')
+  let head: unknown, body: unknown
+  try {
+    head = JSON.parse(text.slice(0, cut))
+    body = JSON.parse(text.slice(cut + 1))
+  } catch {
+    return damaged('cannot be read as JSON')
+  }
+  const sum = (head as { sha256?: unknown }).sha256
+  if (sum !== digest(text.slice(cut + 1).trimEnd())) return damaged('does not match its checksum')
+  if (typeof body === 'object' && body !== null && typeof (body as { format?: unknown }).format === 'number' && (body as { format: number }).format > 1) {
+    return damaged('was written by a newer release; run that release here')
+  }
+  const parsed = claimSchema.safeParse(body)
+  if (!parsed.success) return damaged(`makes no sense (${parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')})`)
+  return parsed.data as unknown as Claim
+}

@@ -1,0 +1,170 @@
+/**
+ * Claims in a directory of the shared file system: `<directory>/<volume>/epoch-<n>.json`, each written once and never
+ * changed. Link() is the compare-and-swap: it fails when the name exists, on NFS as well.
+ *
+ * Readers do not trust a cached directory listing: from the newest name listed they open the next ones until there is
+ * none. The heartbeat is one small file replaced by rename: close-to-open consistency then shows a reader either the
+ * old or the new one, whole.
+ */
+import { randomBytes } from 'node:crypto'
+import { link, mkdir, open, readFile, readdir, rename, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Claim } from '../core/claim.js'
+import { EXIT, Failure } from '../core/failure.js'
+import type { Epoch } from '../core/units.js'
+import { epoch as toEpoch } from '../core/units.js'
+import { limits } from '../limits.js'
+import type { ClaimStore, Heartbeat, SwapOutcome } from '../ports/claim-store.js'
+import { decodeClaim, encodeClaim } from './claim-codec.js'
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+const EPOCH_FILE = /^epoch-(\d{16})\.json$/
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
+
+export class PosixDirClaimStore implements ClaimStore {
+  readonly where: string
+  readonly #temporary: string
+
+  constructor(directory: string, volume: string) {
+    if (!NAME.test(volume)) throw new Failure(EXIT.config, `"${volume}" is not a volume name: letters, digits, ".", "_" and "-", at most 64`)
+    this.where = join(directory, volume)
+    this.#temporary = `.new-${process.pid}-${randomBytes(4).toString('hex')}`
+  }
+
+  #file(epoch: number): string { return join(this.where, `epoch-${String(epoch).padStart(16, '0')}.json`) }
+
+  read(): Promise<Claim | null> { return this.#bounded('read', () => this.#read()) }
+
+  async #read(): Promise<Claim | null> {
+    const newest = await this.#newestListed()
+    let claim = newest === 0 ? null : await this.#claimAt(newest)
+    if (newest > 0 && claim === null) throw new Failure(EXIT.damaged, `the claim ${this.#file(newest)} is listed but cannot be opened; nothing was changed: check the shared directory`)
+    for (let next = newest + 1; ; next++) {
+      const later = await this.#claimAt(next)
+      if (later === null) return claim
+      claim = later
+    }
+  }
+
+  async #newestListed(): Promise<number> {
+    let names: string[]
+    try {
+      names = await readdir(this.where)
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return 0
+      throw error
+    }
+    return names.reduce((most, name) => Math.max(most, Number(EPOCH_FILE.exec(name)?.[1] ?? 0)), 0)
+  }
+
+  async #claimAt(epoch: number): Promise<Claim | null> {
+    let text: string
+    try {
+      text = await readFile(this.#file(epoch), 'utf8')
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return null
+      throw error
+    }
+    const claim = decodeClaim(text, this.#file(epoch))
+    if (claim.epoch !== epoch) throw new Failure(EXIT.damaged, `the claim ${this.#file(epoch)} says epoch ${claim.epoch}; nothing was changed: somebody renamed it`)
+    return claim
+  }
+
+  async compareAndSwap(expected: Epoch, next: Claim): Promise<SwapOutcome> {
+    try {
+      return await this.#bounded('change', () => this.#swap(expected, next))
+    } catch {
+      return 'unknown'
+    }
+  }
+
+  async #swap(expected: Epoch, next: Claim): Promise<SwapOutcome> {
+    await mkdir(this.where, { recursive: true })
+    const target = this.#file(expected + 1)
+    const temporary = join(this.where, `${this.#temporary}-${next.epoch}`)
+    await writeDurably(temporary, encodeClaim(next))
+    try {
+      await link(temporary, target)
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+      // A retried link on NFS finds its own success.
+      const there = await this.#claimAt(expected + 1)
+      return there?.nonce === next.nonce ? 'won' : 'lost'
+    } finally {
+      await unlink(temporary).catch(() => undefined)
+    }
+    await syncDirectory(this.where)
+    await this.#prune(next.epoch)
+    return 'won'
+  }
+
+  /** The last claims stay, so that an administrator can see who had the volume when. */
+  async #prune(newest: number): Promise<void> {
+    const names = await readdir(this.where).catch(() => [])
+    for (const name of names) {
+      const epoch = Number(EPOCH_FILE.exec(name)?.[1] ?? newest)
+      if (epoch <= newest - limits.claimsKept) await unlink(join(this.where, name)).catch(() => undefined)
+    }
+  }
+
+  beat(heartbeat: Heartbeat): Promise<void> {
+    return this.#bounded('renew', async () => {
+      const temporary = join(this.where, `${this.#temporary}-beat`)
+      const file = await open(temporary, 'w')
+      try {
+        await file.writeFile(`${JSON.stringify(heartbeat)}\n`)
+        await file.datasync()
+      } finally {
+        await file.close()
+      }
+      await rename(temporary, join(this.where, 'heartbeat.json'))
+    })
+  }
+
+  async readBeat(): Promise<Heartbeat | null> {
+    try {
+      const text = await this.#bounded('read', () => readFile(join(this.where, 'heartbeat.json'), 'utf8'))
+      const beat = JSON.parse(text) as Partial<Heartbeat>
+      if (typeof beat.epoch !== 'number' || typeof beat.counter !== 'number' || beat.owner === undefined) return null
+      return { owner: beat.owner, epoch: toEpoch(beat.epoch), counter: beat.counter }
+    } catch (error) {
+      if (error instanceof Failure) throw error
+      return null
+    }
+  }
+
+  /** A hung mount must not hang the caller; the call itself may still take effect, which is why a swap is then unknown. */
+  async #bounded<T>(what: string, call: () => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Failure(EXIT.unreachable, `the claim directory ${this.where} did not answer within ${limits.claimTimeoutMs} ms (${what}); check the shared storage`)), limits.claimTimeoutMs)
+    })
+    try {
+      return await Promise.race([call(), late])
+    } catch (error) {
+      if (error instanceof Failure) throw error
+      throw new Failure(EXIT.unreachable, `the claim directory ${this.where} cannot be used (${what}: ${(error as Error).message}); check the shared storage and its permissions`, { cause: error })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+async function writeDurably(path: string, text: string): Promise<void> {
+  const file = await open(path, 'w', 0o600)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}

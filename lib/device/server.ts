@@ -1,0 +1,95 @@
+/** The socket of one volume's device: listens, or serves the descriptor it was given, and keeps its sessions. */
+import { unlinkSync } from 'node:fs'
+import { native, type PollHandle } from 'vhost-user-ts-bindings'
+import { EXIT, Failure } from '../core/failure.js'
+import { limits } from '../limits.js'
+import type { GuestVolume } from '../ports/guest.js'
+import { DeviceSession } from './session.js'
+
+export interface DeviceOptions {
+  readonly name: string
+  readonly volume: GuestVolume
+  /** Where to listen, or an open socket: listening or connected (SO_ACCEPTCONN tells). */
+  readonly socket: { readonly path: string } | { readonly fd: number }
+  readonly queuesMax?: number
+  readonly info: (message: string) => void
+  readonly warn: (message: string) => void
+  /** A connected descriptor was served to its end. */
+  readonly ended?: () => void
+}
+
+export interface DeviceServer {
+  readonly sessions: number
+  /** Tells every front end that capacity or limits changed. */
+  configChanged(): void
+  close(): void
+}
+
+export function serveDevice(options: DeviceOptions): DeviceServer { return new Server(options) }
+
+class Server implements DeviceServer {
+  readonly #options: DeviceOptions
+  readonly #sessions = new Set<DeviceSession>()
+  #listenFd = -1
+  #poll: PollHandle | null = null
+  #count = 0
+  #closed = false
+
+  constructor(options: DeviceOptions) {
+    this.#options = options
+    const { socket } = options
+    if ('path' in socket) this.#listen(this.#bind(socket.path))
+    else if (native.isListening(socket.fd)) this.#listen(socket.fd)
+    else this.#session(socket.fd)
+  }
+
+  #bind(path: string): number {
+    try {
+      return native.listenUnix(path, limits.listenBacklog)
+    } catch (error) {
+      throw new Failure(EXIT.config, `cannot listen on ${path}: ${(error as Error).message}; the folder must exist, and the path have at most 95 bytes`, { cause: error })
+    }
+  }
+
+  #listen(fd: number): void {
+    native.setNonBlocking(fd)
+    this.#listenFd = fd
+    this.#poll = native.pollStart(fd, 1, () => this.#accept())
+  }
+
+  #accept(): void {
+    for (;;) {
+      const fd = native.acceptUnix(this.#listenFd)
+      if (fd < 0) return
+      this.#session(fd)
+    }
+  }
+
+  #session(fd: number): void {
+    const { name, volume, info, warn } = this.#options
+    const session = new DeviceSession(fd, `${name}#${++this.#count}`, {
+      volume, queuesMax: this.#options.queuesMax ?? limits.queuesMax, info, warn,
+      gone: (gone) => {
+        this.#sessions.delete(gone)
+        if (this.#listenFd < 0 && !this.#closed) this.#options.ended?.()
+      },
+    })
+    this.#sessions.add(session)
+  }
+
+  get sessions(): number { return this.#sessions.size }
+  configChanged(): void { for (const session of this.#sessions) session.configChanged() }
+
+  close(): void {
+    this.#closed = true
+    if (this.#poll !== null) native.pollStop(this.#poll)
+    this.#poll = null
+    if (this.#listenFd >= 0) {
+      native.closeFd(this.#listenFd)
+      const { socket } = this.#options
+      if ('path' in socket) { try { unlinkSync(socket.path) } catch { /* already gone */ } }
+    }
+    this.#listenFd = -1
+    for (const session of this.#sessions) session.close('the back end stops')
+  }
+}

@@ -1,0 +1,445 @@
+/**
+ * One front end's session: the vhost-user messages of one connection, in whatever order it sends them. No reply waits
+ * for anything but the drain of GET_VRING_BASE, because QEMU holds its global lock while it waits for us.
+ */
+import { native } from 'vhost-user-ts-bindings'
+import { AlignedMemory } from '../io/memory.js'
+import { limits } from '../limits.js'
+import type { FrontEnd, GuestVolume } from '../ports/guest.js'
+import { ProtocolError, VhostConnection, type Incoming } from '../vhost/connection.js'
+import { BACKEND_MESSAGE, FEATURE, HEADER_BYTES, MESSAGE, PROTOCOL_FEATURE, VRING_INDEX_MASK, VRING_NO_FD, readU64 } from '../vhost/protocol.js'
+import { CONFIG_BYTES, WCE_AT, configSpace, featuresOf } from './config-space.js'
+import { DirtyLog } from './dirty-log.js'
+import { MappedRegion, MemoryTable, overlaps, type RegionSpec } from './guest-memory.js'
+import { InflightRegion, inflightBytes } from './inflight.js'
+import { DeviceQueue } from './queue.js'
+
+export interface SessionShell {
+  readonly volume: GuestVolume
+  readonly queuesMax: number
+  info(message: string): void
+  warn(message: string): void
+  /** After the last request of an ended session has completed. */
+  gone(session: DeviceSession): void
+}
+
+const ALL_PROTOCOL = Object.values(PROTOCOL_FEATURE).reduce((all, bit) => all | bit, 0n)
+const SCRATCH_BYTES = 4096
+
+export class DeviceSession implements FrontEnd {
+  readonly name: string
+  readonly #shell: SessionShell
+  readonly #connection: VhostConnection
+  readonly #scratchMemory = new AlignedMemory(SCRATCH_BYTES)
+  readonly #queues = new Map<number, DeviceQueue>()
+  #features = 0n
+  #protocolFeatures = 0n
+  #table: MemoryTable | null = null
+  #log: DirtyLog | null = null
+  #inflight: InflightRegion | null = null
+  #inflightFd = -1
+  #backendFd = -1
+  #writeCache: boolean
+  #owned = false
+  #active = false
+  #ended = false
+  #reaped = false
+  #draining: { readonly queue: DeviceQueue; readonly timer: NodeJS.Timeout } | null = null
+
+  constructor(fd: number, name: string, shell: SessionShell) {
+    this.name = name
+    this.#shell = shell
+    this.#writeCache = shell.volume.geometry.writeCache
+    this.#connection = new VhostConnection(fd, { message: (m) => this.#message(m), closed: (reason) => this.#closed(reason) })
+  }
+
+  get running(): boolean { return [...this.#queues.values()].some((queue) => queue.running) }
+  get ended(): boolean { return this.#ended }
+
+  // --- FrontEnd -----------------------------------------------------------------------------------------------------------------
+
+  onOwned(): void {
+    this.#owned = true
+    this.#processAll()
+  }
+
+  onLost(): void { this.#owned = false }
+  onRoom(): void { this.#processAll() }
+
+  #processAll(): void { for (const queue of this.#queues.values()) queue.process() }
+
+  /** Tells the front end that the config space changed. Never waits for an answer: that could dead-lock (trap 13). */
+  configChanged(): void {
+    if (this.#backendFd < 0 || this.#ended) return
+    const message = new Uint8Array(HEADER_BYTES)
+    const view = new DataView(message.buffer)
+    view.setUint32(0, BACKEND_MESSAGE.configChange, true)
+    view.setUint32(4, 1, true)
+    native.sendMessage(this.#backendFd, message, 0, message.length, new Int32Array(1), 0)
+  }
+
+  close(reason: string): void { this.#connection.close(reason) }
+
+  // --- messages -------------------------------------------------------------------------------------------------------------------
+
+  #message(m: Incoming): void {
+    const replied = this.#handle(m)
+    // REPLY_ACK: a message with a reply of its own never gets a second one (trap 12).
+    if (!replied && m.needReply && (this.#protocolFeatures & PROTOCOL_FEATURE.replyAck) !== 0n) this.#replyU64(m.request, 0n)
+  }
+
+  /** True when the message has been, or will be, replied to. */
+  #handle(m: Incoming): boolean {
+    const { request, payload } = m
+    switch (request) {
+      case MESSAGE.getFeatures: this.#replyU64(request, featuresOf(this.#shell.volume.geometry)); return true
+      case MESSAGE.setFeatures: this.#setFeatures(u64(payload)); return false
+      case MESSAGE.setOwner: case MESSAGE.resetOwner: return false
+      case MESSAGE.getProtocolFeatures: this.#replyU64(request, ALL_PROTOCOL); return true
+      case MESSAGE.setProtocolFeatures: this.#protocolFeatures = u64(payload) & ALL_PROTOCOL; return false
+      case MESSAGE.getQueueNum: this.#replyU64(request, BigInt(this.#shell.queuesMax)); return true
+      case MESSAGE.getMaxMemSlots: this.#replyU64(request, BigInt(limits.memorySlotsMax)); return true
+      case MESSAGE.setMemTable: this.#setMemTable(payload, m.fds); return false
+      case MESSAGE.addMemReg: this.#addMemReg(payload, m.fds); return false
+      case MESSAGE.remMemReg: this.#remMemReg(payload); return false
+      case MESSAGE.setLogBase: this.#setLogBase(m); return true
+      case MESSAGE.setLogFd: return false
+      case MESSAGE.setVringNum: this.#setNum(payload); return false
+      case MESSAGE.setVringAddr: this.#setAddr(payload); return false
+      case MESSAGE.setVringBase: this.#queue(payload).base = need(payload, 8).getUint32(4, true) & 0xffff; return false
+      case MESSAGE.getVringBase: this.#getBase(this.#queue(payload)); return true
+      case MESSAGE.setVringKick: this.#setKick(payload, m.fds); return false
+      case MESSAGE.setVringCall: this.#fdQueue(payload).setCall(takeFd(payload, m.fds)); return false
+      case MESSAGE.setVringErr: this.#fdQueue(payload).setErr(takeFd(payload, m.fds)); return false
+      case MESSAGE.setVringEnable: this.#setEnable(payload); return false
+      case MESSAGE.setBackendReqFd: this.#setBackendFd(m.fds); return false
+      case MESSAGE.getConfig: this.#getConfig(payload); return true
+      case MESSAGE.setConfig: this.#setConfig(payload); return false
+      case MESSAGE.getInflightFd: this.#getInflightFd(payload); return true
+      case MESSAGE.setInflightFd: this.#setInflightFd(payload, m.fds); return false
+      case MESSAGE.resetDevice: this.#resetDevice(); return false
+      default: throw new ProtocolError(`message ${request} is not known here`)
+    }
+  }
+
+  #replyU64(request: number, value: bigint): void {
+    const bytes = new Uint8Array(8)
+    new DataView(bytes.buffer).setBigUint64(0, value, true)
+    this.#connection.reply(request, bytes)
+  }
+
+  #setFeatures(features: bigint): void {
+    const offered = featuresOf(this.#shell.volume.geometry)
+    if ((features & ~offered) !== 0n) throw new ProtocolError(`features ${features.toString(16)} were not all offered (${offered.toString(16)})`)
+    this.#features = features
+    // Without protocol features there is no SET_VRING_ENABLE: rings are enabled from the start.
+    if ((features & FEATURE.protocolFeatures) === 0n) for (const queue of this.#queues.values()) queue.enabled = true
+  }
+
+  get #logging(): boolean { return (this.#features & FEATURE.logAll) !== 0n }
+
+  // --- memory -----------------------------------------------------------------------------------------------------------------------
+
+  #replaceTable(regions: readonly MappedRegion[]): void {
+    const old = this.#table
+    this.#table = new MemoryTable(regions)
+    for (const queue of this.#queues.values()) if (queue.started) queue.remap(this.#table)
+    old?.release()
+  }
+
+  #setMemTable(payload: DataView, fds: number[]): void {
+    const count = need(payload, 8).getUint32(0, true)
+    if (count > 8 || count !== fds.length || payload.byteLength < 8 + count * 32) throw new ProtocolError(`a memory table of ${count} regions with ${fds.length} descriptors`)
+    const specs = Array.from({ length: count }, (_, i) => regionSpec(payload, 8 + i * 32))
+    specs.forEach((spec, i) => { if (specs.some((other, k) => k < i && overlaps(spec, other))) throw new ProtocolError('memory regions overlap') })
+    this.#replaceTable(specs.map((spec, i) => map(fds[i]!, spec)))
+  }
+
+  #addMemReg(payload: DataView, fds: number[]): void {
+    const spec = regionSpec(need(payload, 40), 8)
+    const present = this.#table?.regions ?? []
+    if (fds.length !== 1) throw new ProtocolError(`a memory region with ${fds.length} descriptors`)
+    if (present.length >= limits.memorySlotsMax) throw new ProtocolError('more memory regions than slots')
+    if (present.some((region) => overlaps(region.spec, spec))) throw new ProtocolError('a memory region overlaps another')
+    this.#replaceTable([...present, map(fds[0]!, spec)])
+  }
+
+  #remMemReg(payload: DataView): void {
+    const spec = regionSpec(need(payload, 40), 8)
+    const present = this.#table?.regions ?? []
+    const gone = present.find(({ spec: s }) => s.guestAddress === spec.guestAddress && s.userAddress === spec.userAddress && s.sizeBytes === spec.sizeBytes)
+    if (gone === undefined) throw new ProtocolError('a memory region is removed that was never added')
+    this.#replaceTable(present.filter((region) => region !== gone))
+  }
+
+  #setLogBase(m: Incoming): void {
+    const size = readU64(need(m.payload, 16), 0), offset = readU64(m.payload, 8)
+    const fd = m.fds.shift()
+    if (fd === undefined || !(size > 0) || !(offset >= 0)) throw new ProtocolError('a dirty log without a descriptor')
+    const old = this.#log
+    try {
+      this.#log = new DirtyLog(fd, size, offset)
+    } catch (error) {
+      throw new ProtocolError(`the dirty log cannot be mapped: ${(error as Error).message}`)
+    } finally {
+      native.closeFd(fd)
+    }
+    old?.close()
+    // Front ends disagree about this reply; sixteen bytes is the one that none of them hangs on (trap 9).
+    this.#connection.reply(m.request, new Uint8Array(m.payload.buffer.slice(m.payload.byteOffset, m.payload.byteOffset + 16)))
+  }
+
+  // --- rings --------------------------------------------------------------------------------------------------------------------------
+
+  #byIndex(index: number): DeviceQueue {
+    if (index >= this.#shell.queuesMax) throw new ProtocolError(`queue ${index} of ${this.#shell.queuesMax}`)
+    let queue = this.#queues.get(index)
+    if (queue === undefined) {
+      queue = new DeviceQueue(index, {
+        volume: this.#shell.volume, scratch: this.#scratch(), serial: new TextEncoder().encode(this.#shell.volume.geometry.serial), name: this.name,
+        table: () => this.#table, log: () => (this.#logging ? this.#log : null), owned: () => this.#owned, ended: () => this.#ended,
+        warn: (m) => this.#shell.warn(m), idle: () => this.#onIdle(),
+      })
+      queue.enabled = this.#features !== 0n && (this.#features & FEATURE.protocolFeatures) === 0n
+      this.#queues.set(index, queue)
+    }
+    return queue
+  }
+
+  #scratch() {
+    const { address, bytes } = this.#scratchMemory
+    const volume = this.#shell.volume
+    return {
+      address, bytes, header: new DataView(bytes.buffer, 0, SCRATCH_BYTES),
+      get capacitySectors(): number { return volume.geometry.capacitySectors },
+    }
+  }
+
+  #queue(payload: DataView): DeviceQueue { return this.#byIndex(need(payload, 8).getUint32(0, true)) }
+  #fdQueue(payload: DataView): DeviceQueue { return this.#byIndex(need(payload, 8).getUint32(0, true) & VRING_INDEX_MASK) }
+
+  #setNum(payload: DataView): void {
+    const queue = this.#queue(payload), size = payload.getUint32(4, true)
+    if (size === 0 || size > limits.queueSizeMax || (size & (size - 1)) !== 0) throw new ProtocolError(`a queue of ${size} entries`)
+    if (queue.started) throw new ProtocolError('the size of a running queue is changed')
+    queue.size = size
+  }
+
+  #setAddr(payload: DataView): void {
+    const queue = this.#queue(need(payload, 40))
+    const addresses = {
+      logged: (payload.getUint32(4, true) & 1) !== 0, desc: readU64(payload, 8), used: readU64(payload, 16), avail: readU64(payload, 24),
+      log: readU64(payload, 32),
+    }
+    queue.addresses = addresses
+    if (queue.started && this.#table !== null) queue.remap(this.#table)
+  }
+
+  #setKick(payload: DataView, fds: number[]): void {
+    const queue = this.#fdQueue(payload), fd = takeFd(payload, fds)
+    if (fd < 0) throw new ProtocolError('a queue without a kick descriptor: polling is not supported')
+    queue.start(fd, (this.#features & FEATURE.eventIdx) !== 0n, this.#inflight?.queue(queue.index) ?? null)
+    this.#activity(queue)
+  }
+
+  #setEnable(payload: DataView): void {
+    const queue = this.#queue(payload)
+    queue.enabled = payload.getUint32(4, true) !== 0
+    this.#activity(queue)
+  }
+
+  /** A kick may have been lost before we were ready: a ring is always looked at when it starts or is enabled (trap 1, 2). */
+  #activity(queue: DeviceQueue): void {
+    if (!queue.running) return
+    if (!this.#active) {
+      this.#active = true
+      this.#shell.volume.activate(this)
+    }
+    queue.process()
+  }
+
+  /** Drains the ring, bounded; only then the reply, and no message before it. */
+  #getBase(queue: DeviceQueue): void {
+    queue.enabled = false
+    if (queue.outstanding === 0) { this.#stopped(queue); return }
+    this.#connection.pause()
+    const timer = setTimeout(() => {
+      const late = queue.abandon()
+      this.#shell.warn(`${this.name}: queue ${queue.index} was stopped with ${late} requests unanswered after ${limits.drainTimeoutMs} ms; they were completed with an error`)
+      this.#drained()
+    }, limits.drainTimeoutMs)
+    this.#draining = { queue, timer }
+  }
+
+  #onIdle(): void {
+    if (this.#draining !== null && this.#draining.queue.outstanding === 0) this.#drained()
+    if (this.#ended) this.#reap()
+  }
+
+  #drained(): void {
+    const { queue, timer } = this.#draining!
+    clearTimeout(timer)
+    this.#draining = null
+    // The last completion is published by a microtask of its own, which runs first.
+    queueMicrotask(() => {
+      if (this.#ended) return
+      this.#stopped(queue)
+      this.#connection.resume()
+    })
+  }
+
+  #stopped(queue: DeviceQueue): void {
+    const payload = new Uint8Array(8)
+    const view = new DataView(payload.buffer)
+    view.setUint32(0, queue.index, true)
+    view.setUint32(4, queue.stop(), true)
+    if (this.#active && ![...this.#queues.values()].some((other) => other.started)) this.#deactivate()
+    this.#connection.reply(MESSAGE.getVringBase, payload)
+  }
+
+  #deactivate(): void {
+    if (!this.#active) return
+    this.#active = false
+    this.#owned = false
+    this.#shell.volume.deactivate(this)
+  }
+
+  #resetDevice(): void {
+    for (const queue of this.#queues.values()) {
+      queue.enabled = false
+      queue.abandon()
+      queue.stop()
+    }
+    this.#deactivate()
+  }
+
+  #setBackendFd(fds: number[]): void {
+    const fd = fds.shift()
+    if (fd === undefined) throw new ProtocolError('a back-end channel without a descriptor')
+    if (this.#backendFd >= 0) native.closeFd(this.#backendFd)
+    this.#backendFd = fd
+  }
+
+  // --- config and inflight ------------------------------------------------------------------------------------------------------------
+
+  #getConfig(payload: DataView): void {
+    const offset = need(payload, 12).getUint32(0, true), size = payload.getUint32(4, true)
+    if (size > 256 || offset + size > 256) throw new ProtocolError(`config bytes ${offset} to ${offset + size}`)
+    // The reply has the request's size, whatever part of the structure that is.
+    const reply = new Uint8Array(payload.byteLength)
+    reply.set(new Uint8Array(payload.buffer, payload.byteOffset, 12))
+    const config = configSpace(this.#shell.volume.geometry, this.#shell.queuesMax, this.#writeCache)
+    if (offset < CONFIG_BYTES) reply.set(config.subarray(offset, Math.min(CONFIG_BYTES, offset + size, offset + reply.length - 12)), 12)
+    this.#connection.reply(MESSAGE.getConfig, reply)
+  }
+
+  /** Only the write cache switch is the driver's to write; the rest is refused unless it comes with a migration. */
+  #setConfig(payload: DataView): void {
+    const offset = need(payload, 12).getUint32(0, true), size = payload.getUint32(4, true), migration = payload.getUint32(8, true) === 1
+    if (payload.byteLength < 12 + size) throw new ProtocolError('a config write that is shorter than it says')
+    if (offset === WCE_AT && size === 1) {
+      this.#writeCache = payload.getUint8(12) !== 0
+      this.#shell.volume.setWriteCache(this.#writeCache)
+    } else if (!migration) {
+      throw new ProtocolError(`config bytes ${offset} to ${offset + size} are read-only`)
+    }
+  }
+
+  #getInflightFd(payload: DataView): void {
+    const queues = need(payload, 20).getUint16(16, true), size = payload.getUint16(18, true)
+    if (queues === 0 || queues > this.#shell.queuesMax || size === 0 || size > limits.queueSizeMax) throw new ProtocolError(`an inflight region for ${queues} queues of ${size}`)
+    const bytes = inflightBytes(queues, size)
+    const fd = native.memfd('holdfast-inflight', bytes, true)
+    this.#useInflight(fd, bytes, 0, queues, size)
+    const reply = new Uint8Array(20)
+    const view = new DataView(reply.buffer)
+    view.setBigUint64(0, BigInt(bytes), true)
+    view.setUint16(16, queues, true)
+    view.setUint16(18, size, true)
+    this.#connection.reply(MESSAGE.getInflightFd, reply, [fd])
+  }
+
+  #setInflightFd(payload: DataView, fds: number[]): void {
+    const bytes = readU64(need(payload, 20), 0), offset = readU64(payload, 8)
+    const queues = payload.getUint16(16, true), size = payload.getUint16(18, true)
+    const fd = fds.shift()
+    if (fd === undefined || !(bytes > 0) || !(offset >= 0) || size === 0 || size > limits.queueSizeMax) throw new ProtocolError('an inflight region that makes no sense')
+    this.#useInflight(fd, bytes, offset, queues, size)
+  }
+
+  #useInflight(fd: number, bytes: number, offset: number, queues: number, size: number): void {
+    this.#inflight?.close()
+    if (this.#inflightFd >= 0) native.closeFd(this.#inflightFd)
+    this.#inflightFd = fd
+    try {
+      this.#inflight = new InflightRegion(fd, bytes, offset, queues, size)
+    } catch (error) {
+      this.#inflight = null
+      throw new ProtocolError(`the inflight region cannot be mapped: ${(error as Error).message}`)
+    }
+  }
+
+  // --- end -----------------------------------------------------------------------------------------------------------------------------
+
+  #closed(reason: string): void {
+    this.#ended = true
+    if (this.#draining !== null) clearTimeout(this.#draining.timer)
+    this.#draining = null
+    this.#shell.info(`${this.name}: ${reason}`)
+    for (const queue of this.#queues.values()) queue.end()
+    this.#deactivate()
+    if (this.#backendFd >= 0) native.closeFd(this.#backendFd)
+    if (this.#inflightFd >= 0) native.closeFd(this.#inflightFd)
+    this.#inflight?.close()
+    this.#log?.close()
+    this.#inflight = null
+    this.#log = null
+    this.#reap()
+  }
+
+  /** The maps go when the last request that was popped has ended. */
+  #reap(): void {
+    if ([...this.#queues.values()].some((queue) => queue.outstanding > 0)) return
+    if (this.#reaped) return
+    this.#reaped = true
+    this.#table?.release()
+    this.#table = null
+    this.#scratchMemory.free()
+    this.#shell.gone(this)
+  }
+}
+
+function need(payload: DataView, bytes: number): DataView {
+  if (payload.byteLength < bytes) throw new ProtocolError(`a payload of ${payload.byteLength} bytes where ${bytes} are needed`)
+  return payload
+}
+
+const u64 = (payload: DataView): bigint => need(payload, 8).getBigUint64(0, true)
+
+/** The message's descriptor, now the caller's; -1 when it says that there is none. */
+function takeFd(payload: DataView, fds: number[]): number {
+  if ((payload.getUint32(0, true) & VRING_NO_FD) !== 0) return -1
+  const fd = fds.shift()
+  if (fd === undefined) throw new ProtocolError('a ring descriptor is missing')
+  return fd
+}
+
+function regionSpec(payload: DataView, at: number): RegionSpec {
+  const spec = {
+    guestAddress: readU64(payload, at), sizeBytes: readU64(payload, at + 8), userAddress: readU64(payload, at + 16), offsetBytes: readU64(payload, at + 24),
+  }
+  if (!(spec.guestAddress >= 0) || !(spec.sizeBytes > 0) || !(spec.userAddress >= 0) || !(spec.offsetBytes >= 0) ||
+      !Number.isSafeInteger(spec.guestAddress + spec.sizeBytes) || !Number.isSafeInteger(spec.userAddress + spec.sizeBytes)) {
+    throw new ProtocolError('a memory region that makes no sense')
+  }
+  return spec
+}
+
+/** `fd` stays the caller's: the mapping outlives it. */
+function map(fd: number, spec: RegionSpec): MappedRegion {
+  try {
+    return new MappedRegion(fd, spec)
+  } catch (error) {
+    throw new ProtocolError(`a memory region of ${spec.sizeBytes} bytes cannot be mapped: ${(error as Error).message}`)
+  }
+}

@@ -1,0 +1,52 @@
+/** Validation of everything that comes from another host. The hot messages are checked by hand, the others by schema. */
+import { z } from 'zod'
+import { claimSchema } from '../claim/claim-codec.js'
+import { limits } from '../limits.js'
+import type { Message } from '../ports/peer.js'
+
+const natural = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const volume = z.uuid()
+const host = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+const incarnation = z.string().regex(/^[0-9a-f]{32}$/)
+const reason = z.string().max(2000)
+const at = { volume, epoch: natural.min(1) }
+
+const schema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('hello'), protocol: natural, host, incarnation }),
+  z.strictObject({ type: z.literal('open'), claim: claimSchema }),
+  z.strictObject({ type: z.literal('claimChanged'), claim: claimSchema }),
+  z.strictObject({ type: z.literal('flush'), ...at, won: natural }),
+  z.strictObject({ type: z.literal('flushed'), ...at, won: natural }),
+  z.strictObject({ type: z.literal('trim'), ...at, base: natural }),
+  z.strictObject({ type: z.literal('trimmed'), ...at, base: natural }),
+  z.strictObject({ type: z.literal('refused'), ...at, reason }),
+  z.strictObject({ type: z.literal('seal'), ...at, handOver: z.boolean() }),
+  z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean() }),
+  z.strictObject({ type: z.literal('sealRefused'), reason }),
+  z.strictObject({ type: z.literal('read'), ...at, kept: natural, lba: natural, sectors: natural.min(1).max(limits.readBytesMax / 512) }),
+  z.strictObject({ type: z.literal('data'), runs: z.array(natural).max(limits.readBytesMax / 512 * 2) }),
+  z.strictObject({ type: z.literal('readTrimmed'), base: natural }),
+  z.strictObject({ type: z.literal('map'), ...at, kept: natural, fromLba: natural }),
+  z.strictObject({ type: z.literal('extents'), extents: z.array(natural).max(limits.mapExtentsMax * 3), more: z.boolean(), nextLba: natural }),
+  z.strictObject({ type: z.literal('problem'), reason }),
+])
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+const isNatural = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+
+/** The message, or why it is none. */
+export function validate(value: unknown): Message | string {
+  if (typeof value !== 'object' || value === null) return 'a message is an object'
+  const m = value as Record<string, unknown>
+  if (m['type'] === 'append' || m['type'] === 'ack') {
+    const fields = m['type'] === 'append' ? 5 : 4
+    const good = typeof m['volume'] === 'string' && UUID.test(m['volume']) && isNatural(m['epoch']) && isNatural(m['won']) &&
+      Object.keys(m).length === fields && (fields === 4 || typeof m['durable'] === 'boolean')
+    return good ? value as Message : `a malformed ${m['type']}`
+  }
+  const parsed = schema.safeParse(value)
+  if (!parsed.success) return `a malformed ${String(m['type'])}: ${parsed.error.issues[0]!.path.join('.')} ${parsed.error.issues[0]!.message}`
+  if (parsed.data.type === 'data' && parsed.data.runs.length % 2 !== 0) return 'a malformed data: odd runs'
+  if (parsed.data.type === 'extents' && parsed.data.extents.length % 3 !== 0) return 'a malformed extents: not triples'
+  return parsed.data as unknown as Message
+}
