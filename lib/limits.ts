@@ -57,6 +57,10 @@ export const limits = {
   peersMax: 16,
   copiesMax: 2,
   handshakeTimeoutMs: 5000,
+  /** A seal, and the wait of a first start for its replicas to connect. */
+  sealTimeoutMs: 3000,
+  /** Draining at a clean stop. */
+  stopTimeoutMs: 30_000,
   /** A connection that is silent for this long is dead, and how often a lost one is dialed again. */
   peerIdleMs: 6000,
   dialRetryMinMs: 50,

@@ -1,0 +1,32 @@
+/** Sizes and durations as people write them: "16MiB", "2s". */
+
+const SIZE: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
+const TIME: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+/** Bytes, or null. */
+export function parseSize(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]iB|[KMGT]|B)?$/.exec(text.trim())
+  if (match === null) return null
+  const bytes = Number(match[1]) * (SIZE[match[2] ?? 'B'] ?? NaN)
+  return Number.isSafeInteger(bytes) ? bytes : null
+}
+
+/** Milliseconds, or null. */
+export function parseDuration(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text.trim())
+  return match === null ? null : Number(match[1]) * TIME[match[2]!]!
+}
+
+export function formatBytes(bytes: number): string {
+  for (const [unit, size] of [['TiB', 2 ** 40], ['GiB', 2 ** 30], ['MiB', 2 ** 20], ['KiB', 2 ** 10]] as const) {
+    if (bytes >= size) return `${(bytes / size).toFixed(bytes % size === 0 ? 0 : 1)} ${unit}`
+  }
+  return `${bytes} B`
+}
+
+/** "host:port", "[v6]:port"; null when it is neither. */
+export function parseAddress(text: string): { address: string; port: number } | null {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text)
+  if (match === null || Number(match[3]) > 65535) return null
+  return { address: (match[1] ?? match[2])!, port: Number(match[3]) }
+}

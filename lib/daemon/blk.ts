@@ -1,0 +1,143 @@
+/** `holdfast blk`: one volume in the foreground, by the conventions of QEMU's back end programs, without any config. */
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { basename, dirname, resolve } from 'node:path'
+import { lockImage } from '../backing/image-lock.js'
+import { openBacking, type OpenedBacking } from '../backing/open.js'
+import { PosixDirClaimStore } from '../claim/posix-dir.js'
+import type { Logger } from '../control/log.js'
+import type { Claim } from '../core/claim.js'
+import { EXIT, Failure } from '../core/failure.js'
+import { serveDevice, type DeviceServer } from '../device/server.js'
+import { bootTimeMs } from '../io/libc.js'
+import { IoRing } from '../io/ring.js'
+import { limits } from '../limits.js'
+import type { GuestVolume } from '../ports/guest.js'
+import { openRegion } from '../region/region.js'
+import { Holder } from '../replica/holder.js'
+import { BypassVolume } from '../volume/bypass.js'
+import { Volume } from '../volume/volume.js'
+
+export interface BlkOptions {
+  readonly socket: { readonly path: string } | { readonly fd: number }
+  readonly blkFile: string
+  readonly cache: string | null
+  readonly cacheBytes: number | null
+  readonly readOnly: boolean
+  readonly durability: 'flush' | 'write'
+  readonly quarantineMs: number
+}
+
+export interface RunningBlk {
+  /** One line for people: what is served, how. */
+  readonly banner: string
+  /** Resolves when a connected descriptor was served to its end. */
+  readonly ended: Promise<void>
+  /** Everything to the backing, then a claim that says so. False when it was not possible in time. */
+  stop(): Promise<boolean>
+}
+
+const TIMING = { renewMs: 2000, failAfterMs: 10_000, deadAfterMs: 20_000, peerDeadlineMs: 5000 } as const
+const DESTAGE = { delayMs: 1000, atBytes: 64 * 1024 * 1024 } as const
+
+const hostId = (): string => hostname().toLowerCase().replace(/[^a-z0-9-]/g, '-').replace(/^-+/, '').slice(0, 63) || 'localhost'
+
+export async function startBlk(options: BlkOptions, log: Logger, progress: (done: number, total: number) => void): Promise<RunningBlk> {
+  const ring = new IoRing()
+  const path = resolve(options.blkFile)
+  const opened = await openBacking(ring, { path, readOnly: options.readOnly, danger: null })
+  if (!opened.isBlockDevice) lockImage(opened.fd, path, options.readOnly)
+  const where = 'path' in options.socket ? options.socket.path : `descriptor ${options.socket.fd}`
+  if (options.cache === null) return bypass(ring, options, opened, path, where, log)
+  return cached(ring, options, opened, path, where, log, progress)
+}
+
+function serve(options: BlkOptions, name: string, volume: GuestVolume, log: Logger): { device: DeviceServer; ended: Promise<void> } {
+  let device: DeviceServer | null = null
+  const ended = new Promise<void>((resolveEnded) => {
+    device = serveDevice({ name, volume, socket: options.socket, info: (m) => log.info(m), warn: (m) => log.warn(m), ended: resolveEnded })
+  })
+  return { device: device!, ended }
+}
+
+function bypass(ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger): RunningBlk {
+  const { backing } = opened
+  const volume = new BypassVolume(backing, {
+    capacitySectors: backing.sizeBytes / 512, blockSizeBytes: 512, readOnly: options.readOnly, serial: basename(path).slice(0, 20),
+    writeCache: options.durability === 'flush', discards: backing.discards,
+  })
+  const { device, ended } = serve(options, basename(path), volume, log)
+  return {
+    banner: `serving ${path} on ${where}, policy bypass: no --cache was given, so writes go straight to the file`, ended,
+    stop: async () => {
+      device.close()
+      await ring.drain()
+      backing.close()
+      return true
+    },
+  }
+}
+
+/** Beside the image, where another host that shares it would look; for a device node, which has no shared folder, beside the region. */
+const claimDirectory = (path: string, opened: OpenedBacking, cache: string): string =>
+  opened.isBlockDevice ? `${resolve(cache)}.holdfast` : `${dirname(path)}/.holdfast`
+
+async function cached(
+  ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger, progress: (done: number, total: number) => void,
+): Promise<RunningBlk> {
+  const { backing } = opened
+  const name = basename(path).replace(/[^A-Za-z0-9._-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64) || 'disk'
+  const host = hostId()
+  const store = new PosixDirClaimStore(claimDirectory(path, opened, options.cache!), name)
+  const claim = await store.read()
+  if (claim !== null && claim.owner.host !== host) await refuseLive(store, claim, path)
+  if (claim !== null && !existsSync(options.cache!) && claim.released !== true && claim.owner.host === host) {
+    throw new Failure(EXIT.damaged, `${path} has data that is only in the cache region of its last run, and ${options.cache} does not exist; give the region that was used then (nothing was changed)`)
+  }
+  const region = await openRegion(ring, options.cache!, {
+    host, sizeBytes: options.cacheBytes, segmentBytes: segmentBytes(options.cacheBytes), progress,
+  })
+  const holder = new Holder(region)
+  const volume = new Volume({
+    name, readOnly: options.readOnly,
+    guest: {
+      capacityBytes: backing.sizeBytes, blockSizeBytes: 512, serial: name.slice(0, 20), durability: options.durability, discards: backing.discards,
+    },
+    policy: {
+      mode: 'write-back', copies: 0, replicas: [], deadAfterMs: TIMING.deadAfterMs, quarantineMs: options.quarantineMs, renewMs: TIMING.renewMs,
+      sealTimeoutMs: limits.sealTimeoutMs,
+    },
+    failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes,
+  }, {
+    holder, backing, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(),
+    nowMs: bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+  })
+  await volume.start()
+  const { device, ended } = serve(options, name, volume, log)
+  return {
+    banner: `serving ${path} on ${where}, policy write-back without copies: acknowledged writes are in ${options.cache} first`, ended,
+    stop: async () => {
+      device.close()
+      const clean = !volume.serving || await volume.release(limits.stopTimeoutMs)
+      await volume.stop()
+      await ring.drain()
+      await region.close()
+      backing.close()
+      return clean
+    },
+  }
+}
+
+const segmentBytes = (cacheBytes: number | null): number =>
+  cacheBytes !== null && cacheBytes < 16 * limits.segmentBytesDefault ? limits.segmentBytesMin * 2 : limits.segmentBytesDefault
+
+/** Another host's claim: refused at once when it lives, with the time to wait when it may be dead. */
+async function refuseLive(store: PosixDirClaimStore, claim: Claim, path: string): Promise<void> {
+  if (claim.released === true) return
+  const before = await store.readBeat()
+  await new Promise((resolveWait) => setTimeout(resolveWait, TIMING.renewMs * 1.5))
+  const after = await store.readBeat()
+  const alive = after !== null && (before === null || after.counter !== before.counter || after.epoch !== before.epoch)
+  throw new Failure(EXIT.unsafe, `${path} is held by host ${claim.owner.host} (epoch ${claim.epoch}, claim in ${store.where})` +
+    `${alive ? ', which is alive' : ', which has not renewed its claim just now but holds data that is nowhere else'}; stop it there cleanly first (nothing was changed)`)
+}

@@ -1,0 +1,94 @@
+/** Builds one volume of a host from its configuration: backing, claim store, guard, device socket. */
+import { readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { attachImage, heldName, imagePath, releaseImage } from '../backing/guard.js'
+import { openBacking, type OpenedBacking } from '../backing/open.js'
+import { PosixDirClaimStore } from '../claim/posix-dir.js'
+import type { HostConfig, VolumeConfig } from '../config/schema.js'
+import type { GuestView } from '../core/claim.js'
+import { serveDevice, type DeviceServer } from '../device/server.js'
+import { bootTimeMs } from '../io/libc.js'
+import type { IoRing } from '../io/ring.js'
+import { limits } from '../limits.js'
+import type { Logger } from '../control/log.js'
+import { Volume } from '../volume/volume.js'
+import type { Host, HostedVolume } from './host.js'
+
+export interface RunningVolume extends HostedVolume {
+  readonly device: DeviceServer
+  /** Stops the guest's access, drains and releases when this host owns the volume. True when it was clean. */
+  stop(timeoutMs: number): Promise<boolean>
+}
+
+export interface VolumeSetup {
+  readonly config: VolumeConfig
+  readonly timing: HostConfig['timing']
+  readonly danger: HostConfig['danger_zone']
+  readonly peers: readonly string[]
+}
+
+export function guestView(config: VolumeConfig, opened: OpenedBacking): GuestView {
+  return {
+    capacityBytes: opened.backing.sizeBytes, blockSizeBytes: config.block_size, serial: config.serial ?? config.name.slice(0, 20),
+    durability: config.durability, discards: config.discard && opened.backing.discards,
+  }
+}
+
+export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, log: Logger): Promise<RunningVolume> {
+  const { config, timing } = setup
+  const image = resolve(config.backing)
+  const danger = setup.danger.backing[config.name]
+  const opened = await openBacking(ring, {
+    path: config.guard ? imagePath(image) : image, readOnly: config.read_only,
+    danger: danger === undefined ? null : {
+      readDelayMs: danger.read_delay, writeDelayMs: danger.write_delay, flushDelayMs: danger.flush_delay, errorRate: danger.error_rate,
+      errorFile: danger.error_file ?? null,
+    },
+  })
+  const store = new PosixDirClaimStore(config.claims ?? join(dirname(image), '.holdfast'), config.name)
+  let guardedAs: string | null = null
+  const volume = new Volume({
+    name: config.name, guest: guestView(config, opened), readOnly: config.read_only,
+    policy: {
+      mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: config.replicas ?? setup.peers,
+      deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
+    },
+    failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at,
+  }, {
+    holder: host.holder, backing: opened.backing, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
+    reachable: () => host.reachable(), nowMs: bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    owned: async () => {
+      if (!config.guard) return
+      const guarded = attachImage(image, { host: host.holder.self.host, volume: config.name, socket: config.socket, claims: store.where })
+      guardedAs = guarded.guardedAs
+      if (guarded.reason !== null) log.warn(`${image} is unguarded: ${guarded.reason}`)
+    },
+  })
+  await volume.start()
+  const device = serveDevice({ name: config.name, volume, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m) })
+  const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
+  return {
+    volume, device, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`,
+    errors: () => opened.backing.errorGeneration,
+    stop: async (timeoutMs) => {
+      device.close()
+      const clean = await volume.release(timeoutMs)
+      await volume.stop()
+      if (clean && config.guard) releaseImage(image)
+      if (clean) log.info(`released: everything is on the backing${config.guard ? `, and ${heldName(image)} is ${image} again` : ''}`)
+      opened.backing.close()
+      return clean
+    },
+  }
+}
+
+/** The device's own volatile write cache, as the kernel knows it: what a lost power takes with it. */
+export function writeCacheOf(path: string): string {
+  try {
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')).filter((f) => f.length > 4)
+    const best = mounts.filter((f) => path.startsWith(f[4]!)).sort((a, b) => b[4]!.length - a[4]!.length)[0]
+    return readFileSync(`/sys/dev/block/${best![2]!}/queue/write_cache`, 'utf8').trim()
+  } catch {
+    return 'unknown'
+  }
+}

@@ -1,0 +1,82 @@
+/** `holdfast serve`: one host with its region, peers and volumes. */
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import type { HostConfig } from '../config/schema.js'
+import { ControlServer } from '../control/server.js'
+import type { Logger } from '../control/log.js'
+import { EXIT, Failure } from '../core/failure.js'
+import { IoRing } from '../io/ring.js'
+import { limits } from '../limits.js'
+import { WsPeerNetwork, type TlsFiles } from '../peer/network.js'
+import { openRegion } from '../region/region.js'
+import { Host } from './host.js'
+import { startVolume, writeCacheOf, type RunningVolume } from './host-volume.js'
+
+export interface RunningHost {
+  readonly host: Host
+  /** Bounded; volumes that could not be drained keep their dirty data in the region and on their replicas. */
+  stop(): Promise<void>
+}
+
+export async function startHost(config: HostConfig, log: Logger, progress: (done: number, total: number) => void): Promise<RunningHost> {
+  const tls = tlsFiles(config)
+  const ring = new IoRing()
+  const region = await openRegion(ring, config.region.path, {
+    host: config.host.name, sizeBytes: config.region.size ?? null, segmentBytes: config.region.segment_size, progress,
+  })
+  const network = config.replication === undefined ? null : new WsPeerNetwork({
+    host: config.host.name, incarnation: region.incarnation, listen: config.replication.listen ?? null,
+    peers: config.peer.map((p) => ({ host: p.name, ...p.address })), tls,
+    info: (m) => log.info(m), warn: (m) => log.warn(m),
+  })
+  const host = new Host({
+    region, network, peerAddresses: new Map(config.peer.map((p) => [p.name, `${p.address.address}:${p.address.port}`])),
+    writeCache: writeCacheOf(config.region.path), log,
+  })
+  await network?.start(host)
+  const running: RunningVolume[] = []
+  const control = new ControlServer(config.host.control_socket, host)
+  const stop = async (): Promise<void> => {
+    await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
+    await control.stop()
+    await network?.stop()
+    await ring.drain()
+    await region.close()
+    ring.close()
+  }
+  try {
+    for (const volume of config.volume) {
+      const setup = { config: volume, timing: config.timing, danger: config.danger_zone, peers: config.peer.map((p) => p.name) }
+      const hosted = await startVolume(ring, host, setup, log.child(volume.name))
+      running.push(hosted)
+      host.add(hosted)
+    }
+    await control.start()
+  } catch (error) {
+    await stop().catch(() => undefined)
+    throw error
+  }
+  return { host, stop }
+}
+
+function tlsFiles(config: HostConfig): TlsFiles | null {
+  const r = config.replication
+  if (r === undefined) return null
+  if (r.insecure) {
+    const addresses = [...(r.listen === undefined ? [] : [r.listen]), ...config.peer.map((p) => p.address)]
+    for (const { address } of addresses) {
+      if (isIP(address) && !/^(127\.|::1$)/.test(address)) {
+        process.emitWarning(`replication to ${address} is neither encrypted nor authenticated (replication.insecure = true)`)
+      }
+    }
+    return null
+  }
+  const read = (key: 'certificate' | 'key' | 'ca'): Buffer => {
+    try {
+      return readFileSync(r[key]!)
+    } catch (error) {
+      throw new Failure(EXIT.config, `replication.${key} = "${r[key]}" cannot be read: ${(error as Error).message}; issue one with "holdfast pki issue"`, { cause: error })
+    }
+  }
+  return { certificate: read('certificate'), key: read('key'), ca: read('ca') }
+}
