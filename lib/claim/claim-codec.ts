@@ -38,6 +38,7 @@ export const claimSchema = z.strictObject({
     end = log.start + log.kept
   }
   if (end > claim.start) bad('an inherited log ends after this epoch begins')
+  if (claim.base > claim.start) bad('base lies beyond the start of the epoch')
 })
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex')

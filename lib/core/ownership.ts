@@ -391,10 +391,11 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
     out.push({ type: 'lost', reason: s.reason! })
     return
   }
-  let decision = decideThrough(a, claim, { ...target, ...wish })
+  const running = a.kind === 'own'
+  let decision = decideChange(claim, a.reports, { ...target, ...wish }, running, a.waitedOut)
   if (!decision.ok && target.mode === 'write-through' && !a.release) {
     // Not drained: serve as write-back, with acks frozen, until it is (R13).
-    decision = decideThrough(a, claim, { ...withSource(s, a, [s.self]), mode: 'write-back', ...wish })
+    decision = decideChange(claim, a.reports, { ...withSource(s, a, [s.self]), mode: 'write-back', ...wish }, running, a.waitedOut)
   }
   if (!decision.ok) {
     if (a.kind === 'own') { resume(s, claim, env, out, decision.reason); return }
@@ -403,12 +404,6 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
     return
   }
   swap(s, decision.next, decision.kept, out)
-}
-
-function decideThrough(a: Attempt, claim: Claim, wish: Parameters<typeof decideChange>[2]): ReturnType<typeof decideChange> {
-  // R14 was waited out: the write-through owner is gone and everything it wrote has landed and is flushed, as after a release.
-  const from: Claim = a.waitedOut ? { ...claim, released: true } : claim
-  return decideChange(from, a.reports, wish, a.kind === 'own')
 }
 
 function targetOf(s: OwnershipState, a: Attempt): { set: Member[]; mode: ClaimMode } {

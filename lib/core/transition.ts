@@ -44,25 +44,37 @@ export function firstClaim(volume: string, guest: GuestView, wish: ChangeWish): 
 export const isReleased = (claim: Claim): boolean => claim.released === true
 
 /**
- * Decides the claim that follows `claim`, given the members sealed at its epoch.
- * `running`: the wish comes from the owner that serves this very epoch.
+ * A dead write-through owner was waited out, and nobody can say how many records it made: the numbers it may have
+ * used are skipped, because a won is never used twice.
  */
-export function decideChange(claim: Claim, reports: readonly SealReport[], wish: ChangeWish, running: boolean): Decision {
+export const WAITED_OUT_GAP = 2 ** 36
+
+/**
+ * Decides the claim that follows `claim`, given the members sealed at its epoch.
+ * `running`: the wish comes from the owner that serves this very epoch. `waitedOut`: nobody was sealed, but the
+ * write-through owner is dead, T_q has passed and the backing was flushed since (R14).
+ */
+export function decideChange(
+  claim: Claim, reports: readonly SealReport[], wish: ChangeWish, running: boolean, waitedOut = false,
+): Decision {
   for (const r of reports) assert(hasMember(claim.set, r.member), 'only members of the recorded set are sealed (R1, R5)')
-  if (reports.length === 0 && !isReleased(claim)) {
+  const nobody = reports.length === 0
+  if (nobody && !isReleased(claim) && !waitedOut) {
     return no(claim.mode === 'write-through'
       ? 'the previous owner could not be sealed; its last writes may still be on their way to the backing'
       : `no member of the set {${claim.set.map((m) => m.host).join(', ')}} can be reached, and without one of them acknowledged data would be missing`)
   }
-  // R4: each sealed member has every acknowledged record, so the shortest is enough, and each can serve all of it.
-  const kept = reports.length === 0 ? 0 : Math.min(...reports.map((r) => r.length))
-  const end = won(claim.start + kept)
   const base = won(Math.max(claim.base, ...reports.map((r) => r.base)))
+  // R4: each sealed member has every acknowledged record, so the shortest is enough, and each can serve all of it.
+  // What is at or below base counts as held: its records may be freed already, but their numbers were used.
+  const kept = nobody ? (waitedOut ? WAITED_OUT_GAP : 0) : Math.min(...reports.map((r) => Math.max(r.length, base - claim.start)))
+  const end = won(claim.start + kept)
+  assert(end >= base, 'base never passes the end of the log')
   const inherited = keptLogs(claim, base, end, kept, reports)
   const ownerQuiet = reports.some((r) => sameMember(r.member, claim.owner) && r.quiet)
   const quarantine = wish.clearQuarantine
     ? false
-    : claim.quarantine || !(running || ownerQuiet || isReleased(claim))
+    : claim.quarantine || !(running || ownerQuiet || isReleased(claim) || waitedOut)
 
   assert(hasMember(wish.set, wish.self), 'the owner is a member of its own set')
   if (wish.mode === 'write-through') {
@@ -82,7 +94,7 @@ export function decideChange(claim: Claim, reports: readonly SealReport[], wish:
 /** Logs that still hold something above base, oldest first, the sealed one last with only the sealed as holders (R4b). */
 function keptLogs(claim: Claim, base: Won, end: Won, kept: number, reports: readonly SealReport[]): InheritedLog[] {
   const older = claim.inherited.filter((log) => log.start + log.kept > base)
-  if (kept === 0 || end <= base) return older
+  if (kept === 0 || end <= base || reports.length === 0) return older
   return [...older, { epoch: claim.epoch, start: claim.start, kept, holders: reports.map((r) => r.member) }]
 }
 

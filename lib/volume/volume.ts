@@ -113,7 +113,7 @@ export class Volume implements GuestVolume {
       freeze: () => this.writes.freeze(), sealSelf: (volume, epoch) => this.#sealSelf(volume, epoch),
       flushBacking: async () => { await flushBacking(backing) },
       serve: (claim, from, kept, running) => this.#serve(claim, from, kept, running),
-      lost: (reason) => this.#lost(reason), released: () => this.#lost('released'), changed: () => this.#changed(),
+      lost: (reason) => this.#lost(reason), released: () => this.#lost(null), changed: () => this.#changed(),
     })
   }
 
@@ -289,15 +289,16 @@ export class Volume implements GuestVolume {
     for (const host of hosts) this.#shell.accepted(host)?.push({ type: 'claimChanged', claim })
   }
 
-  #lost(reason: string): void {
-    if (this.#serving) this.#shell.warn(`not the owner any more: ${reason}`)
+  /** `reason` null: given up by a clean stop. */
+  #lost(reason: string | null): void {
+    if (this.#serving && reason !== null) this.#shell.warn(`not the owner any more: ${reason}`)
     this.#serving = false
     this.#handingOver = false
     this.writes.end()
     this.#flushes.end()
     this.destager.stop()
     for (const frontEnd of this.#frontEnds) frontEnd.onLost()
-    for (const waiter of this.#baseWaiters.splice(0)) waiter.reject(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host: ${reason}`))
+    for (const waiter of this.#baseWaiters.splice(0)) waiter.reject(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host any more${reason === null ? '' : `: ${reason}`}`))
   }
 
   async #sealSelf(volume: string, epoch: Epoch): Promise<{ length: number; base: Won; quiet: boolean }> {

@@ -24,6 +24,16 @@ t.test('the highest base counts, and logs that end at or below it are gone (R12)
   t.equal(d.ok && d.next.inherited.length, 1)
 })
 
+t.test('a won is never used twice: records that are destaged and freed still count', async (t) => {
+  const d = decideChange(claim({ inherited: [] }), [report(b, 0, 25), report(c, 15, 20)], wish(), false)
+  t.match(d, { ok: true, kept: 15, next: { start: 25, base: 25, inherited: [] } }, 'the freed log of 15 records ends at its base')
+})
+
+t.test('a won is never used twice: a dead write-through owner may have used any number after its start', async (t) => {
+  const d = decideChange(claim({ mode: 'write-through', set: [a] }), [], wish({ set: [b], mode: 'write-through' }), false, true)
+  t.match(d, { ok: true, next: { start: 10 + 2 ** 36, inherited: [], quarantine: false } })
+})
+
 t.test('R13: write-through only when nothing is dirty and no quarantine', async (t) => {
   const through = wish({ set: [b], mode: 'write-through' })
   t.match(decideChange(claim(), [report(b, 1)], through, false), { ok: false })
