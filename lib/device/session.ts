@@ -351,7 +351,8 @@ export class DeviceSession implements FrontEnd {
     const bytes = inflightBytes(queues, size)
     const fd = native.memfd('holdfast-inflight', bytes, true)
     this.#useInflight(fd, bytes, 0, queues, size)
-    const reply = new Uint8Array(20)
+    // QEMU's structure is padded to 24 bytes, others send 20: each gets the size it asked with.
+    const reply = new Uint8Array(payload.byteLength)
     const view = new DataView(reply.buffer)
     view.setBigUint64(0, BigInt(bytes), true)
     view.setUint16(16, queues, true)
