@@ -68,6 +68,14 @@ export const limits = {
   requestsInFlightMax: 256,
   /** Bytes handed to a peer's socket and not yet acknowledged. */
   peerWindowBytes: 64 * MIB,
+  /**
+   * The control API: an answer that is ready at once, silence between two lines of a long one, requests at a time, and
+   * the largest answer a command reads.
+   */
+  controlAnswerMs: 5000,
+  controlSilenceMs: 30_000,
+  controlConnectionsMax: 64,
+  controlAnswerBytesMax: 16 * MIB,
   /** Extents in one map or read answer. */
   readBytesMax: 1 * MIB,
   mapExtentsMax: 65536,

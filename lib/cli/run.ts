@@ -1,14 +1,17 @@
-/** Waits for a signal to stop, or for the work to end. A second SIGINT or SIGTERM ends at once. */
+/**
+ * Waits for SIGINT or SIGTERM, or for the work to end. A second signal ends at once, with the exit code that a shell
+ * gives a process killed by it: what was not drained is still in the region.
+ */
 export async function untilStopped(ended: Promise<void>): Promise<void> {
+  const signals = { SIGINT: 2, SIGTERM: 15 } as const
   await Promise.race([ended, new Promise<void>((resolve) => {
     const stop = (): void => {
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      for (const [signal, number] of Object.entries(signals)) {
         process.removeListener(signal, stop)
-        process.once(signal, () => process.exit(130))
+        process.once(signal, () => process.exit(128 + number))
       }
       resolve()
     }
-    process.on('SIGINT', stop)
-    process.on('SIGTERM', stop)
+    for (const signal of Object.keys(signals)) process.on(signal, stop)
   })])
 }

@@ -1,16 +1,18 @@
+/** `holdfast serve`. */
 import { loadConfig } from '../config/load.js'
 import { createLogger } from '../control/log.js'
 import { startHost } from '../daemon/serve.js'
 import { progressLine } from './progress.js'
 import { untilStopped } from './run.js'
 
-/** `holdfast serve`. */
 export async function serve(configPath: string): Promise<void> {
   const config = loadConfig(configPath)
   const log = createLogger()
   const running = await startHost(config, log, progressLine('creating the region'))
-  process.stdout.write(`holdfast: host ${config.host.name} serves ${config.volume.map((v) => v.name).join(', ') || 'no volumes, only copies of others'}; control socket ${config.host.control_socket}\n`)
+  const volumes = config.volume.map((v) => v.name).join(', ') || 'no volumes, only copies of others'
+  process.stdout.write(`holdfast: host ${config.host.name} serves ${volumes}; control socket ${config.host.control_socket}\n`)
+  // Ends by a signal only: a host without volumes still holds copies for others.
   await untilStopped(new Promise(() => undefined))
-  log.info('stopping: draining what this host owns')
+  log.info('stopping: bringing what is dirty to the shared storage')
   await running.stop()
 }

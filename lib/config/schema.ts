@@ -3,54 +3,54 @@ import { z } from 'zod'
 import { limits } from '../limits.js'
 import { parseAddress, parseDuration, parseSize } from './units.js'
 
-const text = z.string().min(1)
-const size = (min: string, max = '8TiB') => z.string().transform((value, context) => {
-  const bytes = parseSize(value)
-  if (bytes === null || bytes < parseSize(min)! || bytes > parseSize(max)!) {
-    context.addIssue({ code: 'custom', message: `must be a size from ${min} to ${max}, like "16MiB" or "8GiB"` })
+/** A string with a unit, read into a number between two others. The message is the same whatever is wrong with it. */
+function quantity(parse: (text: string) => number | null, min: string, max: string, message: string) {
+  const [least, most] = [parse(min)!, parse(max)!]
+  return z.string({ error: message }).transform((value, context) => {
+    const amount = parse(value)
+    if (amount !== null && amount >= least && amount <= most) return amount
+    context.addIssue({ code: 'custom', message })
     return z.NEVER
-  }
-  return bytes
-})
-const duration = (min: string, max: string) => z.string().transform((value, context) => {
-  const ms = parseDuration(value)
-  if (ms === null || ms < parseDuration(min)! || ms > parseDuration(max)!) {
-    context.addIssue({ code: 'custom', message: `must be a duration from ${min} to ${max}, like "500ms" or "2s"` })
-    return z.NEVER
-  }
-  return ms
-})
-const address = z.string().transform((value, context) => {
+  })
+}
+const size = (min: string, max: string) => quantity(parseSize, min, max, `must be a size from ${min} to ${max}, like "16MiB" or "8GiB"`)
+const duration = (min: string, max: string) => quantity(parseDuration, min, max, `must be a duration from ${min} to ${max}, like "500ms" or "2s"`)
+
+const ADDRESS = 'must be "host:port" or "[ipv6]:port", with a port from 1 to 65535'
+const address = z.string({ error: ADDRESS }).transform((value, context) => {
   const parsed = parseAddress(value)
-  if (parsed === null) {
-    context.addIssue({ code: 'custom', message: 'must be "host:port" or "[ipv6]:port"' })
-    return z.NEVER
-  }
-  return parsed
+  if (parsed !== null) return parsed
+  context.addIssue({ code: 'custom', message: ADDRESS })
+  return z.NEVER
 })
-const host = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be a host id: small letters, digits and "-", at most 63')
-const socketPath = z.string().min(1).max(95, 'must be a path of at most 95 bytes (unix sockets allow no more)')
+
+const path = z.string({ error: 'must be a path' }).min(1, 'must be a path').refine((text) => !text.includes('\0'), 'must be a path')
+const flag = z.boolean({ error: 'must be true or false' })
+const pattern = (regex: RegExp, message: string) => z.string({ error: message }).regex(regex, message)
+const hostId = pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be a host id: small letters, digits and "-", at most 63')
+const copies = `must be a whole number from 0 to ${limits.copiesMax}`
+const fraction = 'must be a number from 0 to 1'
 
 export const hostSchema = z.strictObject({
-  name: host,
-  control_socket: socketPath.default('/run/holdfast/control.sock'),
+  name: hostId,
+  control_socket: path.default('/run/holdfast/control.sock'),
 })
 
 export const regionSchema = z.strictObject({
-  path: text,
-  size: size('5MiB').optional(),
+  path,
+  size: size('5MiB', '8TiB').optional(),
   segment_size: size('2MiB', '256MiB').default(limits.segmentBytesDefault),
 })
 
 export const replicationSchema = z.strictObject({
   listen: address.optional(),
-  certificate: text.optional(),
-  key: text.optional(),
-  ca: text.optional(),
-  insecure: z.boolean().default(false),
+  certificate: path.optional(),
+  key: path.optional(),
+  ca: path.optional(),
+  insecure: flag.default(false),
 })
 
-export const peerSchema = z.strictObject({ name: host, address })
+export const peerSchema = z.strictObject({ name: hostId, address })
 
 export const timingSchema = z.strictObject({
   renew: duration('50ms', '60s').default(2000),
@@ -61,41 +61,43 @@ export const timingSchema = z.strictObject({
 })
 
 export const volumeSchema = z.strictObject({
-  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be letters, digits, ".", "_" or "-", at most 64'),
-  backing: text,
-  socket: socketPath,
-  claims: text.optional(),
+  name: pattern(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a name: letters, digits, ".", "_" and "-", at most 64, the first a letter or digit'),
+  backing: path,
+  socket: path,
+  claims: path.optional(),
   policy: z.enum(['write-back', 'write-through']).default('write-back'),
-  copies: z.number().int().min(0).max(limits.copiesMax).default(1),
-  replicas: z.array(host).max(limits.peersMax).optional(),
+  copies: z.number({ error: copies }).int(copies).min(0, copies).max(limits.copiesMax, copies).default(1),
+  replicas: z.array(hostId, { error: 'must be a list of peers\' names' }).max(limits.peersMax).optional(),
   durability: z.enum(['flush', 'write']).default('flush'),
-  serial: z.string().regex(/^[\x21-\x7e]{0,20}$/, 'must be at most 20 printable ASCII characters').optional(),
-  block_size: z.union([z.literal(512), z.literal(4096)]).default(512),
-  read_only: z.boolean().default(false),
-  discard: z.boolean().default(true),
+  serial: pattern(/^[\x21-\x7e]{0,20}$/, 'must be at most 20 printable ASCII characters without a space').optional(),
+  block_size: z.union([z.literal(512), z.literal(4096)], { error: 'must be 512 or 4096' }).default(512),
+  read_only: flag.default(false),
+  discard: flag.default(true),
   destage_delay: duration('1ms', '1h').default(1000),
   destage_at: size('1MiB', '1TiB').default(64 * 1024 * 1024),
-  guard: z.boolean().default(true),
+  guard: flag.default(true),
+})
+
+export const dangerousBackingSchema = z.strictObject({
+  read_delay: duration('0ms', '60s').default(0),
+  write_delay: duration('0ms', '60s').default(0),
+  flush_delay: duration('0ms', '60s').default(0),
+  error_rate: z.number({ error: fraction }).min(0, fraction).max(1, fraction).default(0),
+  error_file: path.optional(),
 })
 
 export const dangerSchema = z.strictObject({
-  enabled: z.boolean().default(false),
-  backing: z.record(z.string(), z.strictObject({
-    read_delay: duration('0ms', '60s').default(0),
-    write_delay: duration('0ms', '60s').default(0),
-    flush_delay: duration('0ms', '60s').default(0),
-    error_rate: z.number().min(0).max(1).default(0),
-    error_file: text.optional(),
-  })).default({}),
+  enabled: flag.default(false),
+  backing: z.record(z.string(), dangerousBackingSchema).default({}),
 })
 
 export const configSchema = z.strictObject({
   host: hostSchema,
   region: regionSchema,
   replication: replicationSchema.optional(),
-  peer: z.array(peerSchema).max(limits.peersMax).default([]),
+  peer: z.array(peerSchema).max(limits.peersMax, `must be at most ${limits.peersMax} peers`).default([]),
   timing: timingSchema.prefault({}),
-  volume: z.array(volumeSchema).max(limits.regionVolumesMax).default([]),
+  volume: z.array(volumeSchema).max(limits.regionVolumesMax, `must be at most ${limits.regionVolumesMax} volumes`).default([]),
   danger_zone: dangerSchema.prefault({}),
 })
 

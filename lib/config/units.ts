@@ -1,17 +1,18 @@
-/** Sizes and durations as people write them: "16MiB", "2s". */
+/** Sizes, durations and addresses as people write them: "16MiB", "2s", "[::1]:7400". */
+import { isIPv6 } from 'node:net'
 
 const SIZE: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
 const TIME: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
-/** Bytes, or null. */
+/** Bytes, or null for what is no whole number of bytes. */
 export function parseSize(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)\s*([KMGT]iB|[KMGT]|B)?$/.exec(text.trim())
   if (match === null) return null
-  const bytes = Number(match[1]) * (SIZE[match[2] ?? 'B'] ?? NaN)
+  const bytes = Number(match[1]) * SIZE[match[2] ?? 'B']!
   return Number.isSafeInteger(bytes) ? bytes : null
 }
 
-/** Milliseconds, or null. */
+/** Milliseconds, or null. The unit is not optional: a bare 10 would be read as seconds by some and as milliseconds by others. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text.trim())
   return match === null ? null : Number(match[1]) * TIME[match[2]!]!
@@ -24,9 +25,22 @@ export function formatBytes(bytes: number): string {
   return `${bytes} B`
 }
 
-/** "host:port", "[v6]:port"; null when it is neither. */
-export function parseAddress(text: string): { address: string; port: number } | null {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(text)
-  if (match === null || Number(match[3]) > 65535) return null
-  return { address: (match[1] ?? match[2])!, port: Number(match[3]) }
+/** As it would be written in the configuration: "2s", "500ms", "1m". */
+export function formatDuration(ms: number): string {
+  for (const [unit, length] of [['h', 3_600_000], ['m', 60_000], ['s', 1000]] as const) {
+    if (ms >= length && ms % length === 0) return `${ms / length}${unit}`
+  }
+  return `${ms}ms`
 }
+
+/** "host:port", "[v6]:port"; null when it is neither. Port 0 would be another one at every start, unknown to the peers. */
+export function parseAddress(text: string): { address: string; port: number } | null {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/.exec(text)
+  if (match === null) return null
+  const port = Number(match[3])
+  if (port < 1 || port > 65535 || (match[1] !== undefined && !isIPv6(match[1]))) return null
+  return { address: (match[1] ?? match[2])!, port }
+}
+
+export const formatAddress = ({ address, port }: { readonly address: string; readonly port: number }): string =>
+  isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`

@@ -6,10 +6,12 @@
  *
  * Errors are {"error": sentence, "exitCode": n}; the code is what a command should end with.
  */
-import { chmodSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
+import { dirname } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
+import { limits } from '../limits.js'
 import type { HostControl } from '../ports/control.js'
 
 const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403 }
@@ -17,27 +19,39 @@ const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT
 export class ControlServer {
   readonly #path: string
   readonly #server: Server
+  /** Inode of the socket that is ours; null while there is none. */
+  #inode: number | null = null
 
   constructor(path: string, control: HostControl) {
     this.#path = path
     this.#server = createServer((request, response) => { void handle(control, request, response) })
+    this.#server.maxConnections = limits.controlConnectionsMax
   }
 
-  /** Refuses a socket that somebody answers on; a dead one is replaced. */
+  /** Refuses a socket that somebody answers on; a dead one is replaced. Throws Failure(unsafe) or Failure(config). */
   async start(): Promise<void> {
-    if (await answers(this.#path)) throw new Failure(EXIT.unsafe, `another daemon answers on ${this.#path}; give this one another host.control_socket`)
+    if (await answers(this.#path)) {
+      throw new Failure(EXIT.unsafe, `another daemon answers on ${this.#path}; stop it, or give this one another host.control_socket`)
+    }
+    // Bound and listening before it has its name: whoever finds the socket can talk to it.
     const temporary = `${this.#path}.${process.pid}`
-    rmSync(temporary, { force: true })
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', (error) => reject(new Failure(EXIT.config, `cannot listen on ${this.#path}: ${error.message}`, { cause: error })))
-      this.#server.listen(temporary, resolve)
-    })
-    chmodSync(temporary, 0o660)
-    renameSync(temporary, this.#path)
+    try {
+      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o755 })
+      rmSync(temporary, { force: true })
+      await new Promise<void>((resolve, reject) => this.#server.once('error', reject).listen(temporary, resolve))
+      chmodSync(temporary, 0o660)
+      this.#inode = statSync(temporary).ino
+      renameSync(temporary, this.#path)
+    } catch (error) {
+      rmSync(temporary, { force: true })
+      throw new Failure(EXIT.config, `cannot listen on host.control_socket ${this.#path}: ${(error as Error).message}`, { cause: error })
+    }
   }
 
+  /** Ends calls under way. Removes the socket only when it is still ours: a successor may have put its own there. */
   async stop(): Promise<void> {
-    rmSync(this.#path, { force: true })
+    if (this.#inode !== null && statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(this.#path, { force: true })
+    this.#inode = null
     this.#server.closeAllConnections()
     await new Promise((resolve) => this.#server.close(resolve))
   }
@@ -52,12 +66,12 @@ function answers(path: string): Promise<boolean> {
 }
 
 async function handle(control: HostControl, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const path = new URL(request.url ?? '/', 'http://localhost').pathname
+  const { method, url = '/' } = request
   try {
-    const flush = /^\/v1\/volumes\/([^/]+)\/flush$/.exec(path)
-    if (request.method === 'GET' && path === '/v1/status') reply(response, 200, control.status())
-    else if (request.method === 'POST' && flush !== null) await streamFlush(control, decodeURIComponent(flush[1]!), response)
-    else reply(response, 404, { error: `${request.method} ${path} is not part of the control API`, exitCode: EXIT.usage })
+    const flush = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/flush$/.exec(url)
+    if (method === 'GET' && url === '/v1/status') reply(response, 200, control.status())
+    else if (method === 'POST' && flush !== null) await streamFlush(control, flush[1]!, response)
+    else throw new Failure(EXIT.usage, `${method} ${url} is not part of the control API`)
   } catch (error) {
     const { exitCode, message } = asFailure(error)
     if (response.headersSent) response.end(`${JSON.stringify({ error: message, exitCode })}\n`)
@@ -66,10 +80,12 @@ async function handle(control: HostControl, request: IncomingMessage, response: 
 }
 
 async function streamFlush(control: HostControl, volume: string, response: ServerResponse): Promise<void> {
-  const result = await control.flush(volume, (done, total) => {
+  const line = (body: unknown): void => {
     if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
-    response.write(`${JSON.stringify({ done, total })}\n`)
-  })
+    // A reader that does not read gets fewer lines of progress, and not a growing queue of them.
+    if (!response.writableNeedDrain) response.write(`${JSON.stringify(body)}\n`)
+  }
+  const result = await control.flush(volume, (done, total) => line({ done, total }))
   if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   response.end(`${JSON.stringify({ result })}\n`)
 }
@@ -80,4 +96,4 @@ function reply(response: ServerResponse, status: number, body: unknown): void {
 }
 
 const asFailure = (error: unknown): { exitCode: number; message: string } =>
-  error instanceof Failure ? error : { exitCode: EXIT.internal, message: (error as Error).stack ?? String(error) }
+  error instanceof Failure ? error : { exitCode: EXIT.internal, message: `internal error: ${(error as Error).stack ?? String(error)}` }

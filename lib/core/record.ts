@@ -4,7 +4,7 @@
  * particular to one holder (region and segment are named by the segment header). Byte tables: docs/format.md.
  */
 import { assert } from './assert.js'
-import { BLOCK_BYTES, SECTOR_BYTES, epoch as toEpoch, roundUp, won as toWon, type Epoch, type Won } from './units.js'
+import { BLOCK_BYTES, GUEST_SECTORS_MAX, SECTOR_BYTES, epoch as toEpoch, roundUp, won as toWon, type Epoch, type Won } from './units.js'
 
 export const RECORD_MAGIC = 0x52464448 // "HDFR"
 export const RECORD_VERSION = 1
@@ -95,6 +95,7 @@ export class RecordBuilder {
   /** Returns the byte offset of the entry's payload in the record (0 for kinds without data). */
   addEntry(lba: number, sectors: number, kind: EntryKind): number {
     assert(sectors > 0 && this.hasRoomFor(kind === ENTRY.data ? sectors : 0), 'an entry fits')
+    assert(lba >= 0 && lba + sectors <= GUEST_SECTORS_MAX, 'an entry lies on the guest disk')
     const at = AT.entry + this.#entries++ * ENTRY_BYTES
     const payload = kind === ENTRY.data ? HEADER_BYTES / SECTOR_BYTES + this.#sectors : 0
     putU64(this.#view, at, lba)
@@ -113,7 +114,10 @@ export class RecordBuilder {
   entryKind(entry: number): EntryKind { return this.#view.getUint16(AT.entry + entry * ENTRY_BYTES + 12, true) as EntryKind }
   payloadOffset(entry: number): number { return this.#view.getUint32(AT.entry + entry * ENTRY_BYTES + 20, true) * SECTOR_BYTES }
 
-  /** Finishes the header; may be called again to give the same writes another place in another epoch. */
+  /**
+   * Finishes the header; may be called again to give the same writes another place in another epoch. What is written
+   * here passes the very check that its readers make.
+   */
   seal(id: RecordIdentity, crc: Crc): { lengthBytes: number; headerCrc: number } {
     const view = this.#view, bytes = this.#bytes
     assert(this.#entries > 0, 'a record has an entry')
@@ -134,6 +138,8 @@ export class RecordBuilder {
     putU64(view, AT.flushed, id.flushedWon)
     view.setUint32(AT.length, lengthBytes, true)
     view.setUint32(AT.entries, this.#entries, true)
+    const bad = checkFields(view)
+    assert(bad === null, `a record that is sealed is valid: ${bad}`)
     const headerCrc = crc(bytes.subarray(0, HEADER_BYTES), 0)
     view.setUint32(AT.headerCrc, headerCrc, true)
     return { lengthBytes, headerCrc }
@@ -160,40 +166,52 @@ export interface HeaderProblem { readonly kind: ProblemKind; readonly problem: s
 
 const problem = (kind: ProblemKind, text: string): HeaderProblem => ({ kind, problem: text })
 
-/** Reads and checks a header; nothing of it is trusted before its checksum, and nothing points outside the record after. */
+const NO_CRC = new Uint8Array(4)
+
+/** The header's checksum counts its own field as zero; in three parts, so that nothing is copied. */
+function headerCrcOf(bytes: Uint8Array, crc: Crc): number {
+  const before = crc(NO_CRC, crc(bytes.subarray(0, AT.headerCrc), 0))
+  return crc(bytes.subarray(AT.headerCrc + NO_CRC.length, HEADER_BYTES), before)
+}
+
+/**
+ * Reads and checks a header; nothing of it is trusted before its checksum, and nothing points outside the record after.
+ * The result looks at `bytes`: it is good as long as they are.
+ */
 export function parseHeader(bytes: Uint8Array, crc: Crc): RecordHeader | HeaderProblem {
   assert(bytes.length >= HEADER_BYTES, 'a header is 4096 bytes')
   const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES)
   if (view.getUint32(AT.magic, true) !== RECORD_MAGIC) return problem('none', 'no record here')
   const headerCrc = view.getUint32(AT.headerCrc, true)
-  const copy = Uint8Array.prototype.slice.call(bytes, 0, HEADER_BYTES)
-  copy.fill(0, AT.headerCrc, AT.headerCrc + 4)
-  if (crc(copy, 0) !== headerCrc) return problem('damaged', 'the header does not match its checksum')
+  if (headerCrcOf(bytes, crc) !== headerCrc) return problem('damaged', 'the header does not match its checksum')
   const version = view.getUint32(AT.version, true)
   if (version > RECORD_VERSION) return problem('newer', `record format ${version} is newer than this program (${RECORD_VERSION})`)
-  const header: RecordHeader = {
+  const bad = checkFields(view)
+  if (bad !== null) return problem('damaged', bad)
+  return {
     volume: uuidOf(getHex(bytes, AT.volume)), nonce: getHex(bytes, AT.nonce), epoch: toEpoch(getU64(view, AT.epoch)),
     won: toWon(getU64(view, AT.won)), start: toWon(getU64(view, AT.start)), flushedWon: toWon(getU64(view, AT.flushed)),
     previousHeaderCrc: view.getUint32(AT.previousCrc, true), headerCrc, lengthBytes: view.getUint32(AT.length, true),
     entryCount: view.getUint32(AT.entries, true), view,
   }
-  const bad = checkFields(header)
-  return bad === null ? header : problem('damaged', bad)
 }
 
-function checkFields(h: RecordHeader): string | null {
-  if (!(h.won > h.start) || !(h.epoch > 0) || !(h.flushedWon >= 0)) return 'its numbers make no sense'
-  if (h.entryCount < 1 || h.entryCount > ENTRIES_MAX) return `${h.entryCount} entries`
-  if (h.lengthBytes % BLOCK_BYTES !== 0 || h.lengthBytes > HEADER_BYTES + PAYLOAD_SECTORS_MAX * SECTOR_BYTES) return `a length of ${h.lengthBytes}`
+/** What is wrong with a header's numbers, or null. Comparisons are written so that a NaN fails them. */
+function checkFields(view: DataView): string | null {
+  const won = getU64(view, AT.won), flushed = getU64(view, AT.flushed)
+  if (!(won > getU64(view, AT.start)) || !(flushed < won) || !(getU64(view, AT.epoch) > 0)) return 'its order numbers make no sense'
+  const count = view.getUint32(AT.entries, true), lengthBytes = view.getUint32(AT.length, true)
+  if (count < 1 || count > ENTRIES_MAX) return `it claims ${count} entries`
+  if (lengthBytes > HEADER_BYTES + PAYLOAD_SECTORS_MAX * SECTOR_BYTES) return `it claims a length of ${lengthBytes}`
   let next = HEADER_BYTES / SECTOR_BYTES
-  for (let i = 0; i < h.entryCount; i++) {
-    const kind = entryKind(h, i), sectors = entrySectors(h, i)
-    if (kind < ENTRY.data || kind > ENTRY.discard || sectors < 1 || !(entryLba(h, i) >= 0)) return `entry ${i} makes no sense`
-    if (kind !== ENTRY.data) continue
-    if (entryPayload(h, i) !== next * SECTOR_BYTES) return `entry ${i} points elsewhere`
-    next += sectors
+  for (let at: number = AT.entry; at < AT.entry + count * ENTRY_BYTES; at += ENTRY_BYTES) {
+    const sectors = view.getUint32(at + 8, true), kind = view.getUint16(at + 12, true)
+    const known = kind >= ENTRY.data && kind <= ENTRY.discard && view.getUint16(at + 14, true) === 0
+    if (!known || sectors < 1 || !(getU64(view, at) + sectors <= GUEST_SECTORS_MAX)) return 'an entry makes no sense'
+    if (view.getUint32(at + 20, true) !== (kind === ENTRY.data ? next : 0)) return 'an entry points elsewhere'
+    if (kind === ENTRY.data) next += sectors
   }
-  return roundUp(next * SECTOR_BYTES, BLOCK_BYTES) === h.lengthBytes ? null : 'its entries do not add up to its length'
+  return roundUp(next * SECTOR_BYTES, BLOCK_BYTES) === lengthBytes ? null : 'its entries do not add up to its length'
 }
 
 const entryAt = (i: number): number => AT.entry + i * ENTRY_BYTES

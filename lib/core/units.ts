@@ -15,6 +15,8 @@ export type Epoch = Branded<number, 'Epoch'>
 export const SECTOR_BYTES = 512
 export const BLOCK_BYTES = 4096
 export const SECTORS_PER_BLOCK = BLOCK_BYTES / SECTOR_BYTES
+/** Largest guest disk: block numbers are 32-bit keys in the index, and two of their values are taken. */
+export const GUEST_SECTORS_MAX = 2 ** 35 - 2 * SECTORS_PER_BLOCK
 
 export const lba = (n: number): Lba => n as Lba
 export const byteOffset = (n: number): ByteOffset => n as ByteOffset

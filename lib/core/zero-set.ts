@@ -37,8 +37,7 @@ export class ZeroSet {
   /** Adds [start, end) and returns how many sectors of it were new. */
   add(start: number, end: number): number {
     // Ranges that touch [start, end) melt into one.
-    let from = this.#find(start - 1)
-    if (from < this.#count && this.#end[from]! < start) from++
+    const from = this.#find(start - 1)
     let to = from, covered = 0, low = start, high = end
     while (to < this.#count && this.#start[to]! <= end) {
       covered += Math.max(0, Math.min(end, this.#end[to]!) - Math.max(start, this.#start[to]!))

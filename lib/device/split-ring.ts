@@ -88,9 +88,10 @@ export class SplitRing {
 
   /** Publishes what was pushed; true when the guest wants an interrupt for it. */
   publish(log: DirtyLog | null): boolean {
-    this.#mark(log, 2, 2)
     // Atomics.store is a full barrier: the event index below is read after the used index is seen.
     Atomics.store(this.#used16, 1, this.usedIdx)
+    // After the store: a bitmap that is read and cleared in between would miss the new index.
+    this.#mark(log, 2, 2)
     if (!this.eventIdx) return (Atomics.load(this.#avail, 0) & NO_INTERRUPT) === 0
     const event = Atomics.load(this.#avail, 2 + this.size)
     const wanted = ((this.usedIdx - event - 1) & 0xffff) < ((this.usedIdx - this.#signalled) & 0xffff)

@@ -1,0 +1,46 @@
+# make run and make test install what is missing, build, and go. Everything else is a part of them.
+.PHONY: all build native setup setup-test guest guest-fio run test asan clean help
+.NOTPARALLEL:
+all: build
+
+help:
+	@echo 'make run       the demonstration: a VM on slow storage, moved, its host killed, its data verified (3 minutes)'
+	@echo '               SABOTAGE=ack-early runs a broken build, which must be caught; KEEP=1 keeps the files of a failed run'
+	@echo 'make test      all tests; T="core replay" only those with one of these words in their path'
+	@echo 'make           builds only: the native shim, and TypeScript to dist/'
+	@echo 'make setup     installs the Debian and npm packages that are missing, and fetches the guest'\''s kernel'
+	@echo 'make asan      the native shim with AddressSanitizer and UBSan'
+	@echo 'make clean     removes everything that was built, but not node_modules'
+
+build: native
+	@fixtures/setup/compile.sh
+
+native:
+	@$(MAKE) --no-print-directory -C native all
+
+setup:
+	@fixtures/setup/packages.sh run
+	@fixtures/setup/kernel.sh
+
+setup-test:
+	@fixtures/setup/packages.sh test
+	@fixtures/setup/kernel.sh
+
+guest:
+	@fixtures/guest/build-initramfs build/guest/guest.cpio
+
+guest-fio:
+	@fixtures/guest/build-initramfs build/guest/guest-fio.cpio fio
+
+run: setup build guest
+	@node --enable-source-maps dist/fixtures/demo/main.js
+
+test: setup-test build guest guest-fio
+	@node --enable-source-maps dist/fixtures/setup/run-tests.js $(T)
+
+asan:
+	@$(MAKE) --no-print-directory -C native asan
+
+clean:
+	@$(MAKE) --no-print-directory -C native clean
+	rm -rf dist build .tap

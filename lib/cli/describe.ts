@@ -1,0 +1,77 @@
+/** The screen of `holdfast status`: what an operator looks for first comes first, one fact a line. */
+import { formatBytes } from '../config/units.js'
+import type { HostStatus, VolumeCounters, VolumeStatus } from '../ports/control.js'
+
+type Row = readonly [label: string, text: string]
+
+/** Ends with a newline. */
+export function describeHost(host: HostStatus): string {
+  const { region } = host
+  const used = region.sizeBytes - region.freeBytes
+  const blocks = [
+    block(`host ${host.host} (${host.incarnation.slice(0, 8)}), holdfast ${host.version}`, [
+      ['region', `${formatBytes(used)} of ${formatBytes(region.sizeBytes)} used (${percent(used, region.sizeBytes)}), ` +
+        `${formatBytes(region.appendedBytes)} written since start, ${region.path}, device cache: ${region.writeCache}`],
+      ...host.peers.map((peer): Row => [`peer ${peer.host}`, `${connection(peer)}, ${peer.address}`]),
+    ]),
+    ...host.volumes.map((volume) => block(title(volume), volumeRows(volume))),
+  ]
+  if (host.volumes.length === 0) blocks.push('no volumes on this host')
+  if (host.replicas.length > 0) {
+    blocks.push(block('copies held for other hosts', host.replicas.map((r): Row =>
+      [r.volume.slice(0, 8), `epoch ${r.epoch}: ${counted(r.records, 'record')}, ${formatBytes(r.bytes)}`])))
+  }
+  return `${blocks.join('\n\n')}\n`
+}
+
+/** Labels are padded to the longest of the block, so that the eye finds the column. */
+function block(heading: string, rows: readonly Row[]): string {
+  const width = Math.max(...rows.map(([label]) => label.length))
+  return [heading, ...rows.map(([label, text]) => `  ${label.padEnd(width)}  ${text}`)].join('\n')
+}
+
+const percent = (part: number, whole: number): string => (whole === 0 ? '-' : `${Math.round((part / whole) * 100)}%`)
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
+
+function connection(peer: HostStatus['peers'][number]): string {
+  if (peer.dialed && peer.accepted) return 'connected'
+  if (peer.dialed) return 'connected one way only: it does not reach this host'
+  return peer.accepted ? 'connected one way only: this host does not reach it' : 'NOT CONNECTED'
+}
+
+const title = (v: VolumeStatus): string => `volume ${v.name}: ${v.phase === 'failed' ? 'FAILED' : v.phase}${v.reason === null ? '' : `, ${v.reason}`}`
+
+function volumeRows(v: VolumeStatus): Row[] {
+  const { policy } = v
+  const serving = v.phase === 'serving'
+  const rows: Row[] = [
+    ['policy', !serving ? `${policy.requested}, once this host serves it` : policy.reason === null ? policy.effective
+      : `${policy.effective} instead of ${policy.requested}: ${policy.reason}`],
+    ['owner', v.owner === null ? 'not known to this host' : `${v.owner}, epoch ${v.epoch}, on ${v.set.join(' ')}${v.quarantine ? ', in quarantine' : ''}`],
+    ...v.inherited.map((log): Row => ['inherited', `epoch ${log.epoch}: ${counted(log.kept, 'record')} on ${log.holders.join(' ')}`]),
+    ['backing', `${v.guardedAs ?? v.backing}, ${formatBytes(v.capacityBytes)}${serving && v.guardedAs === null ? ', UNGUARDED' : ''}`],
+    ['guest', `${v.frontEnds === 0 ? 'not connected' : 'connected'} on ${v.socket}`],
+  ]
+  if (serving || v.dirtyBytes > 0) rows.splice(2, 0, ['dirty', `${formatBytes(v.dirtyBytes)}; acknowledged up to ${v.acked}, on the backing up to ${v.base}`])
+  return [...rows, ...traffic(v.counters)]
+}
+
+/** Since the daemon started; nothing for a volume that has not served yet. */
+function traffic(c: VolumeCounters): Row[] {
+  const rows: Row[] = []
+  if (c.guestReads + c.guestWrites + c.guestFlushes > 0) {
+    rows.push(
+      ['requests', `${counted(c.guestReads, 'read')}, ${counted(c.guestWrites, 'write')}, ${c.guestFlushes === 1 ? '1 flush' : `${c.guestFlushes} flushes`}`],
+      ['written', `guest ${formatBytes(c.guestWriteBytes)}, region ${formatBytes(c.recordBytes)}, backing ${formatBytes(c.backingWriteBytes)}`],
+      ['read', `guest ${formatBytes(c.guestReadBytes)}: region ${formatBytes(c.regionReadBytes)}, backing ${formatBytes(c.backingReadBytes)}, ` +
+        `peers ${formatBytes(c.remoteReadBytes)}${byHost(c.remoteReadsByHost)}`],
+    )
+  }
+  if (c.guestErrors + c.backingErrors > 0) rows.push(['ERRORS', `${c.guestErrors} shown to the guest, ${c.backingErrors} from the backing`])
+  return rows
+}
+
+function byHost(reads: Readonly<Record<string, number>>): string {
+  const hosts = Object.entries(reads)
+  return hosts.length === 0 ? '' : ` (${hosts.map(([host, n]) => `${counted(n, 'read')} from ${host}`).join(', ')})`
+}

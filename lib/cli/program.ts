@@ -1,0 +1,130 @@
+/** Every command with its options, arguments and examples: the one table that help is made from. */
+import { Command, Option } from 'commander'
+import { EXIT } from '../core/failure.js'
+import { VERSION } from '../daemon/version.js'
+import { durationArgument, integerArgument, sizeArgument } from './arguments.js'
+
+const EXIT_CODES = `
+Exit codes:
+  ${EXIT.done} done   ${EXIT.usage} usage   ${EXIT.damaged} data damaged   ${EXIT.unreachable} unreachable   ${EXIT.internal} internal error
+  ${EXIT.unsafe} not safe now, nothing changed   ${EXIT.denied} denied   ${EXIT.config} configuration`
+
+/** Which daemon a command talks to. */
+const controlOptions = (): Option[] => [
+  new Option('--control <socket>', 'the daemon\'s control socket (default: /run/holdfast/control.sock)').conflicts('config'),
+  new Option('--config <file>', 'the daemon\'s configuration, which names its control socket'),
+]
+const jsonOption = (): Option => new Option('--json', 'for scripts').default(false)
+
+export function program(): Command {
+  const top = new Command('holdfast')
+    .description('Write accelerator for QEMU/KVM: guest writes commit on local NVMe and on other hosts, shared storage gets them later.')
+    .version(VERSION)
+    .addHelpText('after', EXIT_CODES)
+  const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
+  const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush())
+  for (const command of [blk(), serve(), status(), volume, pki]) top.addCommand(command)
+  settle(top)
+  return top
+}
+
+/** The same manners for every command: errors are thrown, begin with the program's name and point to the help. */
+function settle(command: Command): void {
+  command.exitOverride().showHelpAfterError('(--help shows what is possible)')
+  command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'holdfast: ')) })
+  for (const sub of command.commands) settle(sub)
+}
+
+function blk(): Command {
+  return new Command('blk')
+    .description('serve one volume in the foreground, without a configuration')
+    .option('--socket-path <path>', 'listen on this unix socket')
+    .option('--fd <number>', 'serve this open socket, listening or connected', integerArgument(0, 1_000_000))
+    .option('--blk-file <path>', 'the raw image or block device')
+    .option('--cache <path>', 'cache region; without it writes pass straight through')
+    .option('--cache-size <size>', 'size of a region that has to be created', sizeArgument)
+    .option('--read-only', 'the guest may not write', false)
+    .addOption(new Option('--durability <when>', 'what makes a write power-safe: the guest\'s "flush", or every "write"').choices(['flush', 'write']).default('flush'))
+    .addOption(new Option('--quarantine <time>', 'how long writes of a crashed predecessor may still reach the file')
+      .argParser(durationArgument).default(60_000, '60s'))
+    .option('--print-capabilities', 'print what this program can, as JSON, and exit; other options do not count')
+    .addHelpText('after', `
+SIGTERM and SIGINT bring what is dirty to the file, for up to 30 s, and end; a second one ends at once. Nothing is lost
+either way: what is not in the file yet is in the cache region, and the next start with the same --cache goes on.
+
+Examples:
+  holdfast blk --socket-path /run/vm1.sock --blk-file /srv/vm1.raw --cache /nvme/vm1.region --cache-size 4GiB
+  qemu-system-x86_64 -object memory-backend-memfd,id=m0,size=4G,share=on -machine q35,memory-backend=m0 -m 4G \\
+    -chardev socket,id=c0,path=/run/vm1.sock,reconnect=1 -device vhost-user-blk-pci,chardev=c0`)
+    .action(async (options: BlkArguments) => (await import('./blk.js')).blk(options))
+}
+
+export interface BlkArguments {
+  readonly socketPath?: string
+  readonly fd?: number
+  readonly blkFile?: string
+  readonly cache?: string
+  readonly cacheSize?: number
+  readonly readOnly: boolean
+  readonly durability: 'flush' | 'write'
+  /** Milliseconds. */
+  readonly quarantine: number
+}
+
+function serve(): Command {
+  return new Command('serve')
+    .description('run this host: its region, its peers, its volumes')
+    .requiredOption('--config <file>', 'configuration (docs/configuration.md)')
+    .addHelpText('after', `
+Logs go to stderr: short lines at a terminal or with LOG_FORMAT=text, JSON elsewhere or with LOG_FORMAT=json.
+SIGTERM and SIGINT bring what is dirty to the shared storage, hand the volumes back and end; a second one ends at once.
+
+Example:
+  holdfast serve --config /etc/holdfast/holdfast.toml`)
+    .action(async (options: { readonly config: string }) => (await import('./serve.js')).serve(options.config))
+}
+
+export interface ControlArguments { readonly control?: string; readonly config?: string; readonly json: boolean }
+
+function status(): Command {
+  const command = new Command('status').description('show what the daemon on this host serves')
+  for (const option of [...controlOptions(), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+Examples:
+  holdfast status --config /etc/holdfast/holdfast.toml
+  holdfast status --json | jq '.volumes[] | {name, phase, dirtyBytes}'`)
+    .action(async (options: ControlArguments) => (await import('./status.js')).status(options))
+}
+
+export interface FlushArguments extends ControlArguments { readonly progress: boolean }
+
+function volumeFlush(): Command {
+  const command = new Command('flush')
+    .description('bring everything acknowledged so far to the backing, and wait for it')
+    .argument('<name>', 'volume')
+  for (const option of [...controlOptions(), new Option('-p, --progress', 'show progress').default(false), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+Example:
+  holdfast volume flush db01 -p`)
+    .action(async (name: string, options: FlushArguments) => (await import('./status.js')).flush(name, options))
+}
+
+function pkiInit(): Command {
+  return new Command('init')
+    .description('make the cluster\'s certificate authority in a directory')
+    .argument('<directory>')
+    .action(async (directory: string) => (await import('./pki.js')).pkiInit(directory))
+}
+
+function pkiIssue(): Command {
+  return new Command('issue')
+    .description('issue a host\'s certificate and key')
+    .argument('<directory>', 'where the authority is')
+    .argument('<host>', 'host id, as in [host] name')
+    .argument('[address...]', 'names and addresses that peers dial')
+    .addHelpText('after', `
+Example:
+  holdfast pki init ./pki
+  holdfast pki issue ./pki hv07 hv07.example.org 10.0.0.7`)
+    .action(async (directory: string, host: string, addresses: string[]) => (await import('./pki.js')).pkiIssue(directory, host, addresses))
+}

@@ -1,0 +1,83 @@
+/** What no single key of the configuration can tell: keys that contradict each other. */
+import type { HostConfig, VolumeConfig } from './schema.js'
+import { formatAddress, formatDuration } from './units.js'
+
+/** sun_path holds 107 bytes, of which a name to bind under before the rename takes up to 12. */
+const SOCKET_BYTES_MAX = 95
+
+/** One sentence for each problem; none when all is well. */
+export function relationProblems(config: HostConfig): string[] {
+  const problems: string[] = []
+  const add = (wrong: boolean, problem: string): void => { if (wrong) problems.push(problem) }
+  timing(config, add)
+  peers(config, add)
+  paths(config, add)
+  const names = config.volume.map((v) => v.name)
+  for (const volume of config.volume) replicas(volume, config, add)
+  for (const name of Object.keys(config.danger_zone.backing)) {
+    add(!config.danger_zone.enabled, `danger_zone.backing.${name} needs danger_zone.enabled = true`)
+    add(!names.includes(name), `danger_zone.backing.${name} is no volume; the volumes are ${names.join(', ') || 'none'}`)
+  }
+  return problems
+}
+
+type Add = (wrong: boolean, problem: string) => void
+
+/** A host stops by itself (fail_after) before others take it for dead (dead_after), and not for one late renewal. */
+function timing({ timing: t }: HostConfig, add: Add): void {
+  const shown = (key: 'renew' | 'fail_after' | 'dead_after' | 'quarantine'): string => `timing.${key} = "${formatDuration(t[key])}"`
+  add(t.renew * 2 >= t.fail_after, `${shown('fail_after')} must be more than twice ${shown('renew')}`)
+  add(t.fail_after >= t.dead_after, `${shown('dead_after')} must be more than ${shown('fail_after')}`)
+  add(t.quarantine < t.fail_after, `${shown('quarantine')} must be at least ${shown('fail_after')}`)
+}
+
+function peers({ host, peer, replication: r }: HostConfig, add: Add): void {
+  for (const [i, { name, address }] of peer.entries()) {
+    const earlier = peer.slice(0, i)
+    add(name === host.name, `peer[${name}] is this host itself; list only the others`)
+    add(earlier.some((p) => p.name === name), `peer[${name}] is there twice`)
+    add(earlier.some((p) => formatAddress(p.address) === formatAddress(address)), `peer[${name}].address = "${formatAddress(address)}" is another peer's`)
+  }
+  add(peer.length > 0 && r?.listen === undefined, 'replication.listen is missing; the peers dial this host as well as it dials them')
+  if (r === undefined) return
+  const missing = (['certificate', 'key', 'ca'] as const).filter((key) => r[key] === undefined)
+  add(!r.insecure && missing.length > 0, `replication.${missing.join(', replication.')} ${missing.length > 1 ? 'are' : 'is'} missing; ` +
+    'make them with "holdfast pki", or set replication.insecure = true on a network that nobody else can reach')
+}
+
+/** No two things in one place: a second writer on an image, or a region formatted over one, would be lost data. */
+function paths({ host, region, volume }: HostConfig, add: Add): void {
+  const taken = new Map<string, string>()
+  const claim = (key: string, path: string): void => {
+    const other = taken.get(path)
+    add(other !== undefined, `${key} = "${path}" is ${other} already; each needs a path of its own`)
+    if (other === undefined) taken.set(path, key)
+  }
+  const socket = (key: string, path: string): void => {
+    const bytes = Buffer.byteLength(path)
+    add(bytes > SOCKET_BYTES_MAX, `${key} = "${path}" must be a path of at most ${SOCKET_BYTES_MAX} bytes, not ${bytes} (unix sockets allow no more)`)
+    claim(key, path)
+  }
+  claim('region.path', region.path)
+  socket('host.control_socket', host.control_socket)
+  const names = new Set<string>()
+  for (const v of volume) {
+    add(names.has(v.name), `volume[${v.name}] is there twice`)
+    names.add(v.name)
+    claim(`volume[${v.name}].backing`, v.backing)
+    socket(`volume[${v.name}].socket`, v.socket)
+  }
+}
+
+function replicas(volume: VolumeConfig, { host, peer }: HostConfig, add: Add): void {
+  const names = peer.map((p) => p.name), chosen = volume.replicas ?? names
+  const key = (name: string): string => `volume[${volume.name}].${name}`
+  for (const [i, name] of chosen.entries()) {
+    add(!names.includes(name), `${key('replicas')} names ${name}, which is ${name === host.name ? 'this host itself' : `no [[peer]]; the peers are ${names.join(', ') || 'none'}`}`)
+    add(chosen.indexOf(name) < i, `${key('replicas')} names ${name} twice`)
+  }
+  if (volume.policy === 'write-through' || volume.copies <= chosen.length) return
+  add(chosen.length === 0, `${key('copies')} = ${volume.copies} needs peers, and there are none; add [[peer]] and [replication], or set copies = 0 ` +
+    'if acknowledged writes may be lost with this host')
+  add(chosen.length > 0, `${key('copies')} = ${volume.copies} must be at most ${chosen.length}, the number of its replicas`)
+}
