@@ -28,6 +28,8 @@ export const limits = {
   requestBytesMax: 32 * MIB,
   segMax: 126,
   discardSectorsMax: 32 * MIB / 512,
+  /** Operations of pass-through volumes under way; a request of many buffers is many operations. */
+  bypassOperationsMax: 4096,
   /** GET_VRING_BASE answers after this long at the latest. */
   drainTimeoutMs: 5000,
 
@@ -39,11 +41,15 @@ export const limits = {
   pendingBytesMax: 64 * MIB,
   /** Records being written at the same time, acknowledged in log order. */
   commitsInFlightMax: 4,
+  /** A guest that flushes after at most so many records gets its records durable at once, this many after each flush. */
+  eagerRecordsMax: 4,
 
   segmentBytesDefault: 16 * MIB,
   segmentBytesMin: 2 * MIB,
   superblockBytes: 256 * KIB,
   regionVolumesMax: 512,
+  /** Segments that only a log without one may take: a claim change finds room for its first records in a full region. */
+  regionReservedSegments: 1,
   /** Headers read at once while a log is indexed or scanned, and writes at once while a region is zeroed. */
   headerReadsMax: 64,
   formatDepth: 8,

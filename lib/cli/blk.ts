@@ -16,8 +16,9 @@ export async function blk({ socketPath, fd, blkFile, cache, cacheSize, readOnly,
     socket: socketPath !== undefined ? { path: socketPath } : { fd: fd! }, blkFile, readOnly, durability, quarantineMs: quarantine,
     cache: cache ?? null, cacheBytes: cacheSize ?? null,
   }, createLogger(), progressLine('creating the region'))
+  const stopped = untilStopped(running.ended)
   process.stdout.write(`holdfast: ${running.banner}\n`)
-  await untilStopped(running.ended)
+  await stopped
   if (await running.stop()) return
   throw new Failure(EXIT.unsafe, `stopped after ${limits.stopTimeoutMs / 1000} s, before everything was in ${blkFile}; the rest is in ${cache}: start again with it to go on`)
 }

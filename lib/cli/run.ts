@@ -1,6 +1,7 @@
 /**
  * Waits for SIGINT or SIGTERM, or for the work to end. A second signal ends at once, with the exit code that a shell
- * gives a process killed by it: what was not drained is still in the region.
+ * gives a process killed by it: what was not drained is still in the region. Call it before saying that the program is
+ * ready: whoever reads that may send the signal at once.
  */
 export async function untilStopped(ended: Promise<void>): Promise<void> {
   const signals = { SIGINT: 2, SIGTERM: 15 } as const

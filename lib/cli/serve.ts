@@ -9,10 +9,11 @@ export async function serve(configPath: string): Promise<void> {
   const config = loadConfig(configPath)
   const log = createLogger()
   const running = await startHost(config, log, progressLine('creating the region'))
+  // Ends by a signal only: a host without volumes still holds copies for others.
+  const stopped = untilStopped(new Promise(() => undefined))
   const volumes = config.volume.map((v) => v.name).join(', ') || 'no volumes, only copies of others'
   process.stdout.write(`holdfast: host ${config.host.name} serves ${volumes}; control socket ${config.host.control_socket}\n`)
-  // Ends by a signal only: a host without volumes still holds copies for others.
-  await untilStopped(new Promise(() => undefined))
+  await stopped
   log.info('stopping: bringing what is dirty to the shared storage')
   await running.stop()
 }

@@ -34,6 +34,7 @@ const fraction = 'must be a number from 0 to 1'
 export const hostSchema = z.strictObject({
   name: hostId,
   control_socket: path.default('/run/holdfast/control.sock'),
+  low_latency: flag.default(false),
 })
 
 export const regionSchema = z.strictObject({

@@ -6,7 +6,7 @@
  *
  * Errors are {"error": sentence, "exitCode": n}; the code is what a command should end with.
  */
-import { chmodSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
@@ -33,6 +33,10 @@ export class ControlServer {
     if (await answers(this.#path)) {
       throw new Failure(EXIT.unsafe, `another daemon answers on ${this.#path}; stop it, or give this one another host.control_socket`)
     }
+    const there = entry(this.#path)
+    if (there !== undefined && !there.isSocket()) {
+      throw new Failure(EXIT.config, `host.control_socket ${this.#path} is there already and no socket; give another path`)
+    }
     // Bound and listening before it has its name: whoever finds the socket can talk to it.
     const temporary = `${this.#path}.${process.pid}`
     try {
@@ -43,18 +47,23 @@ export class ControlServer {
       this.#inode = statSync(temporary).ino
       renameSync(temporary, this.#path)
     } catch (error) {
-      rmSync(temporary, { force: true })
+      this.#inode = null
+      this.#server.close()
       throw new Failure(EXIT.config, `cannot listen on host.control_socket ${this.#path}: ${(error as Error).message}`, { cause: error })
     }
   }
 
   /** Ends calls under way. Removes the socket only when it is still ours: a successor may have put its own there. */
   async stop(): Promise<void> {
-    if (this.#inode !== null && statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(this.#path, { force: true })
+    if (this.#inode !== null && entry(this.#path)?.ino === this.#inode) rmSync(this.#path, { force: true })
     this.#inode = null
     this.#server.closeAllConnections()
     await new Promise((resolve) => this.#server.close(resolve))
   }
+}
+
+function entry(path: string): Stats | undefined {
+  try { return statSync(path) } catch { return undefined }
 }
 
 function answers(path: string): Promise<boolean> {

@@ -1,14 +1,19 @@
 /**
- * The index layer: an open-addressing hash from 4 KiB block to region sector in typed arrays (8 bytes a slot, at most
- * half full: 16 bytes a block). A block whose eight sectors are not one run of data is `mixed` and has eight
- * locations in a side table. Zero ranges are a set beneath: a sector without data here is zero if the set has it.
+ * The index layer: an open-addressing hash from 4 KiB block to region sector in typed arrays, 8 bytes a slot. It grows
+ * in small steps, so that it is never less than half full: at most 16 bytes of RAM a block. A block whose eight sectors
+ * are not one run of data is `mixed` and has eight locations in a side table. Zero ranges are a set beneath: a sector
+ * without data here is zero if the set has it.
  */
 import { assert } from './assert.js'
 import { RUN, type Layer, type RegionSector, type RunKind, type RunList } from './layer.js'
-import { SECTORS_PER_BLOCK } from './units.js'
+import { GUEST_SECTORS_MAX, SECTORS_PER_BLOCK } from './units.js'
 import { ZeroSet } from './zero-set.js'
 
 const FIRST_SLOTS = 64
+/** Between two growths the table is 0.52 to 0.65 full: probes stay short, and 8 / 0.52 bytes is what a block costs. */
+const LOAD_MAX = 0.65
+const GROWTH = 1.25
+const TWO_32 = 0x1_0000_0000
 /** Locations from here up are marks: below lies 1.9 TiB of region. */
 const MARKS = 0xf000_0000
 const NO_DATA = 0xffff_ffff
@@ -19,32 +24,38 @@ export class IndexLayer implements Layer {
   #keys = new Uint32Array(FIRST_SLOTS)
   #values = new Uint32Array(FIRST_SLOTS)
   #used = 0
+  /** Eight locations an entry; in a free entry the first one is the next free entry. */
   #mixed = new Uint32Array(0)
   #mixedUsed = 0
+  #mixedFree = NO_DATA
   #dataSectors = 0
   readonly #zeros = new ZeroSet()
   #zeroSectors = 0
+  /** Sectors that are in the zero set and have newer data above it. */
+  #hiddenZeros = 0
 
-  /** Sectors with data, plus zero ranges as they were put (data that hides a zero counts twice). */
-  get dirtySectors(): number { return this.#dataSectors + this.#zeroSectors }
+  get dirtySectors(): number { return this.#dataSectors + this.#zeroSectors - this.#hiddenZeros }
   get empty(): boolean { return this.#dataSectors === 0 && this.#zeros.count === 0 }
-  /** Bytes of RAM held by the tables. */
-  get bytes(): number { return this.#keys.byteLength + this.#values.byteLength + this.#mixed.byteLength }
+  /** Bytes of RAM held by the hash, and by the side table of mixed blocks. */
+  get hashBytes(): number { return this.#keys.byteLength + this.#values.byteLength }
+  get mixedBytes(): number { return this.#mixed.byteLength }
 
   // --- the hash --------------------------------------------------------------------------------------------------------------
 
   #slotOf(key: number): number {
-    const mask = this.#keys.length - 1
-    // Multiplicative hashing spreads neighbours, which guests write together.
-    let slot = (Math.imul(key, 0x9e3779b1) >>> 7) & mask
-    while (this.#keys[slot] !== 0 && this.#keys[slot] !== key) slot = (slot + 1) & mask
+    const keys = this.#keys
+    // Multiplicative hashing spreads neighbours, which guests write together. Slots follow the hash's order, so growing
+    // walks both tables from front to back.
+    let slot = Math.floor(((Math.imul(key, 0x9e3779b1) >>> 0) * keys.length) / TWO_32)
+    while (keys[slot] !== 0 && keys[slot] !== key) slot = slot + 1 === keys.length ? 0 : slot + 1
     return slot
   }
 
   #grow(): void {
     const keys = this.#keys, values = this.#values
-    this.#keys = new Uint32Array(keys.length * 2)
-    this.#values = new Uint32Array(values.length * 2)
+    const slots = Math.ceil(keys.length * GROWTH)
+    this.#keys = new Uint32Array(slots)
+    this.#values = new Uint32Array(slots)
     for (let i = 0; i < keys.length; i++) {
       if (keys[i] === 0) continue
       const slot = this.#slotOf(keys[i]!)
@@ -54,8 +65,7 @@ export class IndexLayer implements Layer {
   }
 
   #insert(block: number): number {
-    assert(block < 0xffff_fffe, 'the guest disk is below 16 TiB')
-    if ((this.#used + 1) * 2 > this.#keys.length) this.#grow()
+    if (this.#used + 1 > this.#keys.length * LOAD_MAX) this.#grow()
     const key = block + 1
     const slot = this.#slotOf(key)
     if (this.#keys[slot] === 0) {
@@ -71,18 +81,47 @@ export class IndexLayer implements Layer {
   /** Gives the block at `slot` eight locations of its own; returns the index of the first. */
   #makeMixed(slot: number): number {
     const value = this.#values[slot]!
-    if (value >= MARKS && value !== NO_DATA) return (value - MARKS) * SECTORS_PER_BLOCK
+    if (isMixed(value)) return (value - MARKS) * SECTORS_PER_BLOCK
+    const entry = this.#takeMixed()
+    const at = entry * SECTORS_PER_BLOCK
+    for (let i = 0; i < SECTORS_PER_BLOCK; i++) this.#mixed[at + i] = value === NO_DATA ? NO_DATA : value + i
+    this.#values[slot] = MARKS + entry
+    return at
+  }
+
+  #takeMixed(): number {
+    const free = this.#mixedFree
+    if (free !== NO_DATA) {
+      this.#mixedFree = this.#mixed[free * SECTORS_PER_BLOCK]!
+      return free
+    }
     const entry = this.#mixedUsed++
     assert(MARKS + entry < NO_DATA, 'mixed blocks fit between the marks')
-    const at = entry * SECTORS_PER_BLOCK
-    if (at + SECTORS_PER_BLOCK > this.#mixed.length) {
+    if ((entry + 1) * SECTORS_PER_BLOCK > this.#mixed.length) {
       const grown = new Uint32Array(Math.max(SECTORS_PER_BLOCK * 16, this.#mixed.length * 2))
       grown.set(this.#mixed)
       this.#mixed = grown
     }
-    for (let i = 0; i < SECTORS_PER_BLOCK; i++) this.#mixed[at + i] = value === NO_DATA ? NO_DATA : value + i
-    this.#values[slot] = MARKS + entry
-    return at
+    return entry
+  }
+
+  /** The block at `slot` becomes one run, or nothing; a side entry it had is free again. */
+  #setWhole(slot: number, value: number): void {
+    const before = this.#values[slot]!
+    if (isMixed(before)) {
+      this.#mixed[(before - MARKS) * SECTORS_PER_BLOCK] = this.#mixedFree
+      this.#mixedFree = before - MARKS
+    }
+    this.#values[slot] = value
+  }
+
+  /** A mixed block that has become one run again gives its side entry back. */
+  #simplify(slot: number, at: number): void {
+    const first = this.#mixed[at]!
+    for (let i = 1; i < SECTORS_PER_BLOCK; i++) {
+      if (this.#mixed[at + i] !== (first === NO_DATA ? NO_DATA : first + i)) return
+    }
+    this.#setWhole(slot, first)
   }
 
   /** Location of one sector of the block in `slot`, or NO_DATA. */
@@ -92,32 +131,21 @@ export class IndexLayer implements Layer {
     return value === NO_DATA ? NO_DATA : this.#mixed[(value - MARKS) * SECTORS_PER_BLOCK + sector]!
   }
 
-  #dataIn(slot: number): number {
-    const value = this.#values[slot]!
-    if (value < MARKS) return SECTORS_PER_BLOCK
-    if (value === NO_DATA) return 0
-    let count = 0
-    for (let i = 0; i < SECTORS_PER_BLOCK; i++) if (this.#sectorAt(slot, i) !== NO_DATA) count++
-    return count
-  }
-
   // --- changes -------------------------------------------------------------------------------------------------------------------
 
   putData(lba: number, sectors: number, location: RegionSector): void {
+    assert(lba + sectors <= GUEST_SECTORS_MAX, 'the guest disk is below 16 TiB')
     assert(location + sectors <= MARKS, 'a region location is below the marks')
     for (let done = 0; done < sectors;) {
       const block = Math.floor((lba + done) / SECTORS_PER_BLOCK), first = (lba + done) % SECTORS_PER_BLOCK
       const take = Math.min(SECTORS_PER_BLOCK - first, sectors - done)
       const slot = this.#insert(block)
-      if (take === SECTORS_PER_BLOCK) {
-        this.#dataSectors += SECTORS_PER_BLOCK - this.#dataIn(slot)
-        this.#values[slot] = location + done
-      } else {
+      this.#countData(slot, lba + done, first, take, 1)
+      if (take === SECTORS_PER_BLOCK) this.#setWhole(slot, location + done)
+      else {
         const at = this.#makeMixed(slot)
-        for (let i = 0; i < take; i++) {
-          if (this.#mixed[at + first + i] === NO_DATA) this.#dataSectors++
-          this.#mixed[at + first + i] = location + done + i
-        }
+        for (let i = 0; i < take; i++) this.#mixed[at + first + i] = location + done + i
+        this.#simplify(slot, at)
       }
       done += take
     }
@@ -125,6 +153,7 @@ export class IndexLayer implements Layer {
 
   putZero(lba: number, sectors: number): void {
     const end = lba + sectors
+    assert(end <= GUEST_SECTORS_MAX, 'the guest disk is below 16 TiB')
     const firstBlock = Math.floor(lba / SECTORS_PER_BLOCK), lastBlock = Math.floor((end - 1) / SECTORS_PER_BLOCK)
     // Whatever is fewer: the blocks of the range, or the blocks that are here.
     if (lastBlock - firstBlock < this.#keys.length) {
@@ -143,18 +172,22 @@ export class IndexLayer implements Layer {
 
   /** The block's sectors within [start, end) have no data any more: the zero set shows through. */
   #hide(slot: number, block: number, start: number, end: number): void {
-    const first = block * SECTORS_PER_BLOCK
-    if (start <= first && end >= first + SECTORS_PER_BLOCK) {
-      this.#dataSectors -= this.#dataIn(slot)
-      this.#values[slot] = NO_DATA
-      return
-    }
     if (this.#values[slot] === NO_DATA) return
+    const lba = block * SECTORS_PER_BLOCK
+    const first = Math.max(0, start - lba), take = Math.min(SECTORS_PER_BLOCK, end - lba) - first
+    this.#countData(slot, lba + first, first, take, -1)
+    if (take === SECTORS_PER_BLOCK) { this.#setWhole(slot, NO_DATA); return }
     const at = this.#makeMixed(slot)
-    for (let i = 0; i < SECTORS_PER_BLOCK; i++) {
-      if (first + i < start || first + i >= end || this.#mixed[at + i] === NO_DATA) continue
-      this.#mixed[at + i] = NO_DATA
-      this.#dataSectors--
+    this.#mixed.fill(NO_DATA, at + first, at + first + take)
+    this.#simplify(slot, at)
+  }
+
+  /** Counts sectors that get data (sign 1: those without) or lose it (sign -1: those with), before the change is made. */
+  #countData(slot: number, lba: number, first: number, take: number, sign: 1 | -1): void {
+    for (let i = 0; i < take; i++) {
+      if ((this.#sectorAt(slot, first + i) === NO_DATA) !== (sign > 0)) continue
+      this.#dataSectors += sign
+      if (this.#zeros.count > 0 && this.#zeros.has(lba + i)) this.#hiddenZeros += sign
     }
   }
 
@@ -196,15 +229,22 @@ export class IndexLayer implements Layer {
     for (const key of blocks) {
       const first = (key - 1) * SECTORS_PER_BLOCK
       if (!this.#scanZeros(at, first, merged)) return
-      const slot = this.#slotOf(key)
-      for (let i = Math.max(0, at - first); i < SECTORS_PER_BLOCK; i++) {
-        const location = this.#sectorAt(slot, i)
-        if (location !== NO_DATA) { if (!merged.add(first + i, 1, RUN.data, location)) return }
-        else if (this.#zeros.has(first + i) && !merged.add(first + i, 1, RUN.zero, 0)) return
-      }
-      at = Math.max(at, first + SECTORS_PER_BLOCK)
+      if (!this.#scanBlock(this.#slotOf(key), first, Math.max(0, at - first), merged)) return
+      at = first + SECTORS_PER_BLOCK
     }
     if (this.#scanZeros(at, Infinity, merged)) merged.end()
+  }
+
+  #scanBlock(slot: number, lba: number, from: number, merged: Merger): boolean {
+    const value = this.#values[slot]!
+    if (value < MARKS) return merged.add(lba + from, SECTORS_PER_BLOCK - from, RUN.data, value + from)
+    for (let i = from; i < SECTORS_PER_BLOCK; i++) {
+      const location = this.#sectorAt(slot, i)
+      if (location !== NO_DATA) {
+        if (!merged.add(lba + i, 1, RUN.data, location)) return false
+      } else if (this.#zeros.has(lba + i) && !merged.add(lba + i, 1, RUN.zero, 0)) return false
+    }
+    return true
   }
 
   #scanZeros(from: number, to: number, merged: Merger): boolean {
@@ -215,6 +255,8 @@ export class IndexLayer implements Layer {
     return true
   }
 }
+
+const isMixed = (value: number): boolean => value >= MARKS && value !== NO_DATA
 
 /** Joins neighbouring runs before they are shown. */
 class Merger {

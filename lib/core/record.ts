@@ -74,6 +74,10 @@ export class RecordBuilder {
   readonly #view: DataView
   #entries = 0
   #sectors = 0
+  /** Volume and nonce, and their bytes: the same for every record of an epoch. */
+  #volume = ''
+  #nonce = ''
+  readonly #names = new Uint8Array(32)
 
   constructor(bytes: Uint8Array) {
     assert(bytes.length >= HEADER_BYTES + PAYLOAD_SECTORS_MAX * SECTOR_BYTES, 'a staging buffer holds the largest record')
@@ -130,8 +134,7 @@ export class RecordBuilder {
     view.setUint32(AT.version, RECORD_VERSION, true)
     view.setUint32(AT.headerCrc, 0, true)
     view.setUint32(AT.previousCrc, id.previousHeaderCrc, true)
-    putHex(bytes, AT.volume, id.volume)
-    putHex(bytes, AT.nonce, id.nonce)
+    this.#putNames(id)
     putU64(view, AT.epoch, id.epoch)
     putU64(view, AT.won, id.won)
     putU64(view, AT.start, id.start)
@@ -143,6 +146,16 @@ export class RecordBuilder {
     const headerCrc = crc(bytes.subarray(0, HEADER_BYTES), 0)
     view.setUint32(AT.headerCrc, headerCrc, true)
     return { lengthBytes, headerCrc }
+  }
+
+  #putNames(id: RecordIdentity): void {
+    if (this.#volume !== id.volume || this.#nonce !== id.nonce) {
+      this.#volume = id.volume
+      this.#nonce = id.nonce
+      putHex(this.#names, 0, id.volume)
+      putHex(this.#names, AT.nonce - AT.volume, id.nonce)
+    }
+    this.#bytes.set(this.#names, AT.volume)
   }
 }
 

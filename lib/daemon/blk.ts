@@ -9,7 +9,7 @@ import type { Logger } from '../control/log.js'
 import type { Claim } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
-import { bootTimeMs } from '../io/libc.js'
+import { native } from 'vhost-user-ts-bindings'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { GuestVolume } from '../ports/guest.js'
@@ -110,7 +110,7 @@ async function cached(
     failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes,
   }, {
     holder, backing, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(),
-    nowMs: bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
   await volume.start()
   const { device, ended } = serve(options, name, volume, log)

@@ -7,7 +7,7 @@ import { PosixDirClaimStore } from '../claim/posix-dir.js'
 import type { HostConfig, VolumeConfig } from '../config/schema.js'
 import type { GuestView } from '../core/claim.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
-import { bootTimeMs } from '../io/libc.js'
+import { native } from 'vhost-user-ts-bindings'
 import type { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { Logger } from '../control/log.js'
@@ -56,7 +56,7 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
     failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at,
   }, {
     holder: host.holder, backing: opened.backing, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
-    reachable: () => host.reachable(), nowMs: bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
     owned: async () => {
       if (!config.guard) return
       const guarded = attachImage(image, { host: host.holder.self.host, volume: config.name, socket: config.socket, claims: store.where })

@@ -5,6 +5,7 @@ import type { HostConfig } from '../config/schema.js'
 import { ControlServer } from '../control/server.js'
 import type { Logger } from '../control/log.js'
 import { EXIT, Failure } from '../core/failure.js'
+import { CpuLatency } from '../io/cpu-latency.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import { WsPeerNetwork, type TlsFiles } from '../peer/network.js'
@@ -20,6 +21,7 @@ export interface RunningHost {
 
 export async function startHost(config: HostConfig, log: Logger, progress: (done: number, total: number) => void): Promise<RunningHost> {
   const tls = tlsFiles(config)
+  const awake = config.host.low_latency ? keepAwake(log) : null
   const ring = new IoRing()
   const region = await openRegion(ring, config.region.path, {
     host: config.host.name, sizeBytes: config.region.size ?? null, segmentBytes: config.region.segment_size, progress,
@@ -43,6 +45,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     await ring.drain()
     await region.close()
     ring.close()
+    awake?.release()
   }
   try {
     for (const volume of config.volume) {
@@ -57,6 +60,15 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     throw error
   }
   return { host, stop }
+}
+
+function keepAwake(log: Logger): CpuLatency | null {
+  try {
+    return CpuLatency.hold()
+  } catch (error) {
+    log.warn(`host.low_latency has no effect: ${(error as Error).message}; run as root on a kernel with PM QoS, or set it to false`)
+    return null
+  }
 }
 
 function tlsFiles(config: HostConfig): TlsFiles | null {

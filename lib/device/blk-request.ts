@@ -87,7 +87,7 @@ export class BlkRequest implements GuestRequest {
       if ((flags & INDIRECT) !== 0) {
         if (indirect || (flags & NEXT) !== 0) return 'an indirect descriptor where none may be'
         if (length === 0 || length % 16 !== 0 || length / 16 > limits.chainDescriptorsMax) return `an indirect table of ${length} bytes`
-        if (!table.find(address) || table.foundBytes < length || address % 4 !== 0) return 'an indirect table outside the shared memory'
+        if (!table.find(address) || table.foundBytes < length) return 'an indirect table outside the shared memory'
         const region = table.foundRegion!, offset = address - region.spec.guestAddress
         view = region.window(offset)
         at = offset % limits.memoryWindowBytes

@@ -11,6 +11,7 @@ export class DirtyLog {
   readonly #mapBytes: number
   readonly #offset: number
   readonly #bits: number
+  readonly #watch: number
 
   /** `fd` may be closed afterwards. */
   constructor(fd: number, sizeBytes: number, offsetBytes: number) {
@@ -18,6 +19,7 @@ export class DirtyLog {
     this.#offset = offsetBytes
     this.#bits = sizeBytes * 8
     this.#address = native.mapShared(fd, this.#mapBytes, 0)
+    this.#watch = native.watchRange(this.#address, this.#mapBytes)
   }
 
   /** Marks every page that [guestAddress, +lengthBytes) touches; pages beyond the log are the front end's to know of. */
@@ -28,5 +30,8 @@ export class DirtyLog {
     if (first <= last) native.orBits(this.#address + this.#offset, first, last - first + 1)
   }
 
-  close(): void { native.unmap(this.#address, this.#mapBytes) }
+  close(): void {
+    native.unwatchRange(this.#watch)
+    native.unmap(this.#address, this.#mapBytes)
+  }
 }

@@ -6,14 +6,7 @@
  */
 import { native } from 'vhost-user-ts-bindings'
 import { limits } from '../limits.js'
-
-export interface RegionSpec {
-  readonly guestAddress: number
-  readonly sizeBytes: number
-  /** The front end's own address of the region: ring addresses are given in these. */
-  readonly userAddress: number
-  readonly offsetBytes: number
-}
+import type { RegionSpec } from '../vhost/payload.js'
 
 export class MappedRegion {
   readonly spec: RegionSpec

@@ -20,12 +20,14 @@ export class InflightRegion {
   readonly #address: number
   readonly #mapBytes: number
   readonly #view: DataView
+  readonly #watch: number
 
   constructor(fd: number, mapBytes: number, offsetBytes: number, queues: number, queueSize: number) {
     this.queues = queues
     this.queueSize = queueSize
     this.#mapBytes = mapBytes + offsetBytes
     this.#address = native.mapShared(fd, this.#mapBytes, 0)
+    this.#watch = native.watchRange(this.#address, this.#mapBytes)
     this.#view = new DataView(native.viewOf(this.#address, this.#mapBytes), offsetBytes)
   }
 
@@ -37,21 +39,25 @@ export class InflightRegion {
 
   close(): void {
     native.detach(this.#view.buffer as ArrayBuffer)
+    native.unwatchRange(this.#watch)
     native.unmap(this.#address, this.#mapBytes)
   }
 }
 
 export class InflightQueue {
+  readonly size: number
   readonly #view: DataView
-  readonly #size: number
   #counter = 1n
   /** Descriptors completed since the last publish, newest first, linked by `next`. */
   #batch: number[] = []
 
   constructor(view: DataView, size: number) {
     this.#view = view
-    this.#size = size
+    this.size = size
   }
+
+  /** Nobody has used this queue's part yet. */
+  get fresh(): boolean { return this.#view.getUint16(AT.version, true) === 0 }
 
   #entry(head: number): number { return HEADER + head * ENTRY }
 
@@ -63,17 +69,17 @@ export class InflightQueue {
    */
   recover(ringUsedIdx: number): number[] {
     const view = this.#view
-    if (view.getUint16(AT.version, true) === 0) {
+    if (this.fresh) {
       view.setUint16(AT.version, VERSION, true)
-      view.setUint16(AT.size, this.#size, true)
+      view.setUint16(AT.size, this.size, true)
       view.setUint16(AT.usedIdx, ringUsedIdx, true)
     }
     const missed = (ringUsedIdx - view.getUint16(AT.usedIdx, true)) & 0xffff
-    if (missed > this.#size) this.#clear()
+    if (missed > this.size) this.#clear()
     else this.#finishBatch(missed)
     view.setUint16(AT.usedIdx, ringUsedIdx, true)
     const open: { head: number; counter: bigint }[] = []
-    for (let head = 0; head < this.#size; head++) {
+    for (let head = 0; head < this.size; head++) {
       if (view.getUint8(this.#entry(head)) !== 0) open.push({ head, counter: view.getBigUint64(this.#entry(head) + 8, true) })
     }
     open.sort((a, b) => (a.counter < b.counter ? -1 : 1))
@@ -84,14 +90,14 @@ export class InflightQueue {
   /** The used index was published, the marks were not cleared: the batch is linked from its head. */
   #finishBatch(count: number): void {
     let head = this.#view.getUint16(AT.lastBatchHead, true)
-    for (let i = 0; i < count && head < this.#size; i++) {
+    for (let i = 0; i < count && head < this.size; i++) {
       this.#view.setUint8(this.#entry(head), 0)
       head = this.#view.getUint16(this.#entry(head) + 6, true)
     }
   }
 
   /** The ring is another one than the region knows (a guest that began anew without telling): nothing of it counts. */
-  #clear(): void { for (let head = 0; head < this.#size; head++) this.#view.setUint8(this.#entry(head), 0) }
+  #clear(): void { for (let head = 0; head < this.size; head++) this.#view.setUint8(this.#entry(head), 0) }
 
   take(head: number): void {
     const at = this.#entry(head)

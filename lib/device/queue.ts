@@ -1,7 +1,8 @@
 /** One queue of one session: pops what the volume admits, publishes what it completes. */
 import { native, type PollHandle } from 'vhost-user-ts-bindings'
 import { limits } from '../limits.js'
-import { STATUS, type GuestVolume, type Status } from '../ports/guest.js'
+import { REQUEST_KIND, STATUS, type GuestVolume, type Status } from '../ports/guest.js'
+import { ProtocolError } from '../vhost/connection.js'
 import { BlkRequest, type RequestOwner, type RequestScratch } from './blk-request.js'
 import type { DirtyLog } from './dirty-log.js'
 import type { MemoryTable } from './guest-memory.js'
@@ -20,6 +21,8 @@ export interface QueueShell {
   owned(): boolean
   /** The session ended: nothing of the guest may be touched. */
   ended(): boolean
+  /** False when guest memory was truncated under us and so reads as zeros: the session ends, nothing is finished. */
+  intact(): boolean
   warn(message: string): void
   /** A request of this queue ended. */
   idle(): void
@@ -31,6 +34,7 @@ export class DeviceQueue implements RequestOwner {
   size = 0
   base = 0
   addresses: RingAddresses | null = null
+  /** As the front end says, whether the ring is started or not. */
   enabled = false
   /** Why the queue is not served any more, until the next start. */
   broken: string | null = null
@@ -43,7 +47,14 @@ export class DeviceQueue implements RequestOwner {
   /** Heads of an earlier back end that were taken and never completed, oldest first. */
   #again: number[] = []
   readonly #pool: BlkRequest[] = []
+  /** Everything at the volume, answered (dead) or not. */
   readonly #outstanding = new Set<BlkRequest>()
+  /** Popped and not answered. */
+  #open = 0
+  /** GET_VRING_BASE waits: nothing new is popped, but what an earlier back end had taken is still done. */
+  #stopping = false
+  #inPass = false
+  #passAgain = false
   #publishScheduled = false
   #hinted = false
 
@@ -53,17 +64,20 @@ export class DeviceQueue implements RequestOwner {
   }
 
   get started(): boolean { return this.#ring !== null }
-  get outstanding(): number { return this.#outstanding.size }
   get running(): boolean { return this.started && this.enabled }
+  /** Requests at the volume, those included that the guest does not wait for any more. */
+  get outstanding(): number { return this.#outstanding.size }
+  /** Requests that the guest waits for: zero before a ring may stop. */
+  get unanswered(): number { return this.#open + this.#again.length }
 
-  // --- descriptors ---------------------------------------------------------------------------------------------------------------
+  // --- descriptors ---------------------------------------------------------------------------------------------------
 
   /** Takes the descriptor over; -1 for none. The old one goes only now, so no completion falls between. */
   setCall(fd: number): void {
     if (this.#callFd >= 0) native.closeFd(this.#callFd)
     this.#callFd = fd
     // What was published while there was nobody to tell is told now.
-    if (fd >= 0 && this.#ring !== null) native.eventfdSignal(fd)
+    if (this.#ring !== null) this.#signal()
   }
 
   setErr(fd: number): void {
@@ -71,89 +85,156 @@ export class DeviceQueue implements RequestOwner {
     this.#errFd = fd
   }
 
-  #dropKick(): void {
+  #signal(): void { if (this.#callFd >= 0) native.eventfdSignal(this.#callFd) }
+
+  #setKick(fd: number): void {
     if (this.#kickPoll !== null) native.pollStop(this.#kickPoll)
     if (this.#kickFd >= 0) native.closeFd(this.#kickFd)
-    this.#kickPoll = null
-    this.#kickFd = -1
+    this.#kickFd = fd
+    this.#kickPoll = fd < 0 ? null : native.pollStart(fd, 1, () => {
+      native.eventfdDrain(fd)
+      this.process()
+    })
   }
 
-  // --- start and stop ------------------------------------------------------------------------------------------------------------
+  // --- start and stop ------------------------------------------------------------------------------------------------
 
-  /** The ring starts with its kick descriptor. Throws ProtocolError when it cannot be placed. */
+  /** The ring starts with its kick descriptor, which is the queue's from here on. */
   start(kickFd: number, eventIdx: boolean, inflight: InflightQueue | null): void {
-    this.#dropKick()
-    this.#kickFd = kickFd
+    this.#setKick(kickFd)
     const table = this.#shell.table()
-    if (this.#ring === null && this.addresses !== null && table !== null && this.size > 0) {
-      this.broken = null
+    if (this.#ring !== null) return
+    if (table === null) { this.#hint(); return }
+    if (this.addresses === null || this.size === 0) return
+    this.broken = null
+    try {
       this.#ring = new SplitRing(this.size, eventIdx, this.addresses, table, this.base)
-      this.#inflight = inflight
-      if (inflight !== null) {
-        this.#again = inflight.recover(this.#ring.usedIdx)
-        // The region knows better than the front end what was taken: the ring's own index plus what is open.
-        if (this.#again.length > 0 || this.base !== this.#ring.usedIdx) this.#ring.lastAvail = (this.#ring.usedIdx + this.#again.length) & 0xffff
-      }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.#break(error.message)
+      return
     }
-    if (kickFd >= 0) {
-      this.#kickPoll = native.pollStart(kickFd, 1, () => {
-        native.eventfdDrain(kickFd)
-        this.process()
-      })
+    this.#recover(this.#ring, inflight)
+    // The back end before us may have died between publishing and telling.
+    this.#signal()
+  }
+
+  /** A region that has been used knows better than the front end what was taken: the used index and what is open. */
+  #recover(ring: SplitRing, inflight: InflightQueue | null): void {
+    if (inflight !== null && ring.size > inflight.size) {
+      this.#shell.warn(`${this.#shell.name}: queue ${this.index} has ${ring.size} entries but its inflight region ${inflight.size}; it is served without`)
+      return
+    }
+    this.#inflight = inflight
+    if (inflight === null) return
+    const { fresh } = inflight
+    this.#again = inflight.recover(ring.usedIdx)
+    if (!fresh) ring.lastAvail = (ring.usedIdx + this.#again.length) & 0xffff
+  }
+
+  /** The memory table, or the ring's log flag, changed while it runs. */
+  remap(table: MemoryTable): void {
+    try {
+      this.#ring?.remap(table, this.addresses!)
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      // Its old place may be unmapped at any moment: nothing may look there again.
+      this.base = this.#ring!.lastAvail
+      this.#dropRing()
+      this.#break(error.message)
     }
   }
 
-  /** The memory table or the ring's log flag changed while it runs. */
-  remap(table: MemoryTable): void { this.#ring?.remap(table, this.addresses!) }
+  /** From here on `unanswered` only falls. */
+  drain(): void {
+    this.#stopping = true
+    this.process()
+  }
 
-  /** Where the next start goes on; the ring is stopped. Everything popped has been completed. */
+  /** Where the next start goes on. Everything popped has been answered. */
   stop(): number {
-    const next = this.#ring?.lastAvail ?? this.base
     this.#publish()
+    if (this.#ring !== null) this.base = this.#ring.lastAvail
+    this.#dropRing()
+    this.#setKick(-1)
+    this.setCall(-1)
+    return this.base
+  }
+
+  #dropRing(): void {
     this.#ring = null
     this.#inflight = null
     this.#again = []
-    this.#dropKick()
-    this.setCall(-1)
-    this.base = next
-    return next
+    this.#stopping = false
+    // Nobody is left to answer to; what is at the volume ends unseen.
+    for (const request of this.#outstanding) request.dead = true
+    this.#open = 0
   }
 
   /** The drain's bound: what still waits is answered with an error, and its late completion changes nothing. */
   abandon(): number {
-    const late = [...this.#outstanding]
-    for (const request of late) {
+    const late = this.unanswered
+    for (const request of this.#outstanding) {
+      if (request.dead) continue
       this.#answer(request, STATUS.ioError)
       request.dead = true
     }
-    this.#publish()
-    return late.length
+    this.#open = 0
+    const ring = this.#ring, table = this.#shell.table()
+    for (const head of this.#again.splice(0)) {
+      if (ring === null || table === null || this.broken !== null) break
+      const request = this.#pool.pop() ?? new BlkRequest()
+      const parsed = request.parse(ring, head, table, this.#shell.scratch)
+      if (typeof parsed === 'object') this.#break(parsed.broken)
+      else this.#answer(request, STATUS.ioError)
+      this.#pool.push(request)
+    }
+    return late
+  }
+
+  /** RESET_DEVICE: as if it had never been set up. The guest is not answered: its memory is its own again. */
+  reset(): void {
+    this.#dropRing()
+    this.#setKick(-1)
+    this.setCall(-1)
+    this.addresses = null
+    this.broken = null
+    this.enabled = false
+    this.size = 0
+    this.base = 0
   }
 
   /** The session ended: requests at the volume go on without a guest. */
   end(): void {
-    for (const request of this.#outstanding) request.dead = true
-    this.#ring = null
-    this.#inflight = null
-    this.#dropKick()
-    if (this.#callFd >= 0) native.closeFd(this.#callFd)
-    if (this.#errFd >= 0) native.closeFd(this.#errFd)
-    this.#callFd = -1
-    this.#errFd = -1
+    this.#dropRing()
+    this.#setKick(-1)
+    this.setCall(-1)
+    this.setErr(-1)
   }
 
-  // --- popping -------------------------------------------------------------------------------------------------------------------
+  // --- popping -------------------------------------------------------------------------------------------------------
 
   process(): void {
-    const ring = this.#ring
-    if (ring === null || !this.enabled || this.broken !== null || this.#shell.ended() || !this.#shell.owned()) return
-    const table = this.#shell.table()
-    if (table === null) return
-    let more = true
-    while (more && this.broken === null) {
-      more = this.#resubmit(ring, table) && this.#popAll(ring, table)
-    }
+    // A request that completes at once may free room and call back here: the pass under way goes on instead, because
+    // a second one would pop the same chain again.
+    if (this.#inPass) { this.#passAgain = true; return }
+    const ring = this.#ring, table = this.#shell.table()
+    if (ring === null || table === null || this.broken !== null || this.#shell.ended() || !this.#shell.owned()) return
+    if (!this.#shell.intact()) return
+    this.#inPass = true
+    do {
+      this.#passAgain = false
+      this.#pass(ring, table)
+    } while (this.#passAgain && this.broken === null)
+    this.#inPass = false
     this.#shell.volume.endBatch()
+  }
+
+  /** Ends: a chain that is not completed in between takes a descriptor, and the ring has only so many. */
+  #pass(ring: SplitRing, table: MemoryTable): void {
+    if (!this.enabled && !this.#stopping) return
+    if (!this.#resubmit(ring, table) || this.#stopping) return
+    while (this.broken === null && this.#popAll(ring, table)) { /* more chains arrived while the ring was being armed */ }
   }
 
   /** Requests of before the crash go first, in the order in which they were taken (H55). */
@@ -169,14 +250,14 @@ export class DeviceQueue implements RequestOwner {
   #popAll(ring: SplitRing, table: MemoryTable): boolean {
     for (let waiting = ring.waiting(); waiting > 0; waiting--) {
       if (waiting > ring.size) { this.#break(`${waiting} chains in a ring of ${ring.size}`); return false }
-      const head = ring.head()
-      if (!this.#take(ring, table, head)) return false
+      if (this.#open + ring.unpublished >= ring.size) { this.#break(`descriptors of a ring of ${ring.size} are used again before they came back`); return false }
+      if (!this.#take(ring, table, ring.head())) return false
       ring.advance()
     }
     return ring.arm(this.#shell.log())
   }
 
-  /** False: the volume has no room (it will say when), or the queue broke. */
+  /** False: the volume has no room (it will say when), or the queue broke. The chain then counts as not popped. */
   #take(ring: SplitRing, table: MemoryTable, head: number): boolean {
     const request = this.#pool.pop() ?? new BlkRequest()
     const parsed = request.parse(ring, head, table, this.#shell.scratch)
@@ -192,6 +273,7 @@ export class DeviceQueue implements RequestOwner {
     request.owner = this
     table.retain()
     this.#outstanding.add(request)
+    this.#open++
     this.#inflight?.take(head)
     if (refused !== null) request.complete(refused)
     else if (parsed === 'io') volume.submit(request)
@@ -206,15 +288,15 @@ export class DeviceQueue implements RequestOwner {
 
   #refusal(request: BlkRequest): Status | null {
     const { geometry } = this.#shell.volume
-    if (geometry.readOnly && request.kind !== 0 && request.kind !== 4) return STATUS.ioError
-    if (request.kind === 11 && !geometry.discards) return STATUS.unsupported
+    if (geometry.readOnly && request.kind !== REQUEST_KIND.read && request.kind !== REQUEST_KIND.flush) return STATUS.ioError
+    if (request.kind === REQUEST_KIND.discard && !geometry.discards) return STATUS.unsupported
     return null
   }
 
   #hint(): void {
     if (this.#hinted) return
     this.#hinted = true
-    this.#shell.warn(`${this.#shell.name}: a request names memory that is not shared; is every memory backend of the guest share=on?`)
+    this.#shell.warn(`${this.#shell.name}: the guest uses memory that is not shared; is every memory backend of it share=on?`)
   }
 
   #break(why: string): void {
@@ -223,22 +305,24 @@ export class DeviceQueue implements RequestOwner {
     if (this.#errFd >= 0) native.eventfdSignal(this.#errFd)
   }
 
-  // --- completing ----------------------------------------------------------------------------------------------------------------
+  // --- completing ----------------------------------------------------------------------------------------------------
 
   finish(request: BlkRequest, status: Status): void {
-    if (!request.dead && !this.#shell.ended()) this.#answer(request, status)
+    if (!request.dead) {
+      this.#answer(request, status)
+      this.#open--
+    }
     this.#outstanding.delete(request)
     request.table!.release()
     request.table = null
     request.owner = null
-    this.#pool.push(request)
-    if (this.#pool.length > limits.queueSizeMax) this.#pool.pop()
+    if (this.#pool.length < limits.queueSizeMax) this.#pool.push(request)
     this.#shell.idle()
   }
 
   #answer(request: BlkRequest, status: Status): void {
     const ring = this.#ring
-    if (ring === null || request.dead) return
+    if (ring === null || this.#shell.ended()) return
     const log = this.#shell.log()
     if (!request.putStatus(status, this.#shell.scratch, log)) { this.#break('a status byte outside the shared memory'); return }
     ring.pushUsed(request.head, request.writtenBytes, log)
@@ -252,9 +336,9 @@ export class DeviceQueue implements RequestOwner {
   readonly #publish = (): void => {
     this.#publishScheduled = false
     const ring = this.#ring
-    if (ring === null || this.#shell.ended() || ring.usedIdx === ring.publishedIdx) return
+    if (ring === null || ring.unpublished === 0 || this.#shell.ended() || !this.#shell.intact()) return
     const wanted = ring.publish(this.#shell.log())
     this.#inflight?.published(ring.usedIdx)
-    if (wanted && this.#callFd >= 0) native.eventfdSignal(this.#callFd)
+    if (wanted) this.#signal()
   }
 }

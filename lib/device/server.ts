@@ -33,6 +33,9 @@ class Server implements DeviceServer {
   #listenFd = -1
   #poll: PollHandle | null = null
   #count = 0
+  /** The one front end that uses the volume, and those whose rings run too, the newest last (trap 20). */
+  #turn: DeviceSession | null = null
+  readonly #waiting: DeviceSession[] = []
   #closed = false
 
   constructor(options: DeviceOptions) {
@@ -69,12 +72,33 @@ class Server implements DeviceServer {
     const { name, volume, info, warn } = this.#options
     const session = new DeviceSession(fd, `${name}#${++this.#count}`, {
       volume, queuesMax: this.#options.queuesMax ?? limits.queuesMax, info, warn,
+      takeTurn: (asking) => this.#takeTurn(asking), leaveTurn: (leaving) => this.#leaveTurn(leaving),
       gone: (gone) => {
         this.#sessions.delete(gone)
         if (this.#listenFd < 0 && !this.#closed) this.#options.ended?.()
       },
     })
     this.#sessions.add(session)
+  }
+
+  /**
+   * Two front ends at a time are a stale connection beside a new one, or a migration on this host: never do both write.
+   * The old one ends, or drains, on its own account; then the newest goes on.
+   */
+  #takeTurn(session: DeviceSession): boolean {
+    this.#turn ??= session
+    if (this.#turn === session) return true
+    this.#waiting.push(session)
+    this.#options.info(`${session.name} waits for ${this.#turn.name}, which still uses the volume`)
+    return false
+  }
+
+  #leaveTurn(session: DeviceSession): void {
+    const at = this.#waiting.indexOf(session)
+    if (at >= 0) this.#waiting.splice(at, 1)
+    if (this.#turn !== session) return
+    this.#turn = this.#waiting.pop() ?? null
+    this.#turn?.onTurn()
   }
 
   get sessions(): number { return this.#sessions.size }

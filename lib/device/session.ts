@@ -7,10 +7,11 @@ import { AlignedMemory } from '../io/memory.js'
 import { limits } from '../limits.js'
 import type { FrontEnd, GuestVolume } from '../ports/guest.js'
 import { ProtocolError, VhostConnection, type Incoming } from '../vhost/connection.js'
-import { BACKEND_MESSAGE, FEATURE, HEADER_BYTES, MESSAGE, PROTOCOL_FEATURE, VRING_INDEX_MASK, VRING_NO_FD, readU64 } from '../vhost/protocol.js'
+import { need, regionSpec, takeFd, u64, type RegionSpec } from '../vhost/payload.js'
+import { BACKEND_MESSAGE, FEATURE, HEADER_BYTES, MESSAGE, PROTOCOL_FEATURE, VRING_INDEX_MASK, readU64 } from '../vhost/protocol.js'
 import { CONFIG_BYTES, WCE_AT, configSpace, featuresOf } from './config-space.js'
 import { DirtyLog } from './dirty-log.js'
-import { MappedRegion, MemoryTable, overlaps, type RegionSpec } from './guest-memory.js'
+import { MappedRegion, MemoryTable, overlaps } from './guest-memory.js'
 import { InflightRegion, inflightBytes } from './inflight.js'
 import { DeviceQueue } from './queue.js'
 
@@ -19,6 +20,12 @@ export interface SessionShell {
   readonly queuesMax: number
   info(message: string): void
   warn(message: string): void
+  /**
+   * Asks to be the one front end that uses the volume. False: another one is, or has requests there; `onTurn` comes.
+   */
+  takeTurn(session: DeviceSession): boolean
+  /** The turn, or the wait for it, ends. */
+  leaveTurn(session: DeviceSession): void
   /** After the last request of an ended session has completed. */
   gone(session: DeviceSession): void
 }
@@ -41,7 +48,11 @@ export class DeviceSession implements FrontEnd {
   #backendFd = -1
   #writeCache: boolean
   #owned = false
+  /** Has, or waits for, its turn: a ring is started and enabled. */
   #active = false
+  /** The volume was told that this front end wants it. */
+  #activated = false
+  #configPending = false
   #ended = false
   #reaped = false
   #draining: { readonly queue: DeviceQueue; readonly timer: NodeJS.Timeout } | null = null
@@ -68,9 +79,13 @@ export class DeviceSession implements FrontEnd {
 
   #processAll(): void { for (const queue of this.#queues.values()) queue.process() }
 
-  /** Tells the front end that the config space changed. Never waits for an answer: that could dead-lock (trap 13). */
+  /**
+   * Tells the front end that the config space changed. Never waits for an answer: that could dead-lock (trap 13). A
+   * front end whose device is not started ignores it, so it is told when it starts (trap 14).
+   */
   configChanged(): void {
-    if (this.#backendFd < 0 || this.#ended) return
+    this.#configPending = !this.running
+    if (this.#backendFd < 0 || this.#ended || !this.running) return
     const message = new Uint8Array(HEADER_BYTES)
     const view = new DataView(message.buffer)
     view.setUint32(0, BACKEND_MESSAGE.configChange, true)
@@ -83,13 +98,14 @@ export class DeviceSession implements FrontEnd {
   // --- messages -------------------------------------------------------------------------------------------------------------------
 
   #message(m: Incoming): void {
-    const replied = this.#handle(m)
+    const outcome = this.#handle(m)
     // REPLY_ACK: a message with a reply of its own never gets a second one (trap 12).
-    if (!replied && m.needReply && (this.#protocolFeatures & PROTOCOL_FEATURE.replyAck) !== 0n) this.#replyU64(m.request, 0n)
+    if (outcome === true || !m.needReply || (this.#protocolFeatures & PROTOCOL_FEATURE.replyAck) === 0n) return
+    this.#replyU64(m.request, outcome === 'refused' ? 1n : 0n)
   }
 
   /** True when the message has been, or will be, replied to. */
-  #handle(m: Incoming): boolean {
+  #handle(m: Incoming): boolean | 'refused' {
     const { request, payload } = m
     switch (request) {
       case MESSAGE.getFeatures: this.#replyU64(request, featuresOf(this.#shell.volume.geometry)); return true
@@ -114,7 +130,7 @@ export class DeviceSession implements FrontEnd {
       case MESSAGE.setVringEnable: this.#setEnable(payload); return false
       case MESSAGE.setBackendReqFd: this.#setBackendFd(m.fds); return false
       case MESSAGE.getConfig: this.#getConfig(payload); return true
-      case MESSAGE.setConfig: this.#setConfig(payload); return false
+      case MESSAGE.setConfig: return this.#setConfig(payload) ? false : 'refused'
       case MESSAGE.getInflightFd: this.#getInflightFd(payload); return true
       case MESSAGE.setInflightFd: this.#setInflightFd(payload, m.fds); return false
       case MESSAGE.resetDevice: this.#resetDevice(); return false
@@ -134,6 +150,12 @@ export class DeviceSession implements FrontEnd {
     this.#features = features
     // Without protocol features there is no SET_VRING_ENABLE: rings are enabled from the start.
     if ((features & FEATURE.protocolFeatures) === 0n) for (const queue of this.#queues.values()) queue.enabled = true
+    this.#applyWriteCache()
+  }
+
+  /** A driver that cannot flush (a firmware's, mostly) must find every write durable when it completes. */
+  #applyWriteCache(): void {
+    if (this.#activated) this.#shell.volume.setWriteCache(this.#writeCache && (this.#features & FEATURE.flush) !== 0n)
   }
 
   get #logging(): boolean { return (this.#features & FEATURE.logAll) !== 0n }
@@ -152,7 +174,14 @@ export class DeviceSession implements FrontEnd {
     if (count > 8 || count !== fds.length || payload.byteLength < 8 + count * 32) throw new ProtocolError(`a memory table of ${count} regions with ${fds.length} descriptors`)
     const specs = Array.from({ length: count }, (_, i) => regionSpec(payload, 8 + i * 32))
     specs.forEach((spec, i) => { if (specs.some((other, k) => k < i && overlaps(spec, other))) throw new ProtocolError('memory regions overlap') })
-    this.#replaceTable(specs.map((spec, i) => map(fds[i]!, spec)))
+    const regions: MappedRegion[] = []
+    try {
+      specs.forEach((spec, i) => regions.push(map(fds[i]!, spec)))
+    } catch (error) {
+      for (const region of regions) region.release()
+      throw error
+    }
+    this.#replaceTable(regions)
   }
 
   #addMemReg(payload: DataView, fds: number[]): void {
@@ -198,6 +227,7 @@ export class DeviceSession implements FrontEnd {
       queue = new DeviceQueue(index, {
         volume: this.#shell.volume, scratch: this.#scratch(), serial: new TextEncoder().encode(this.#shell.volume.geometry.serial), name: this.name,
         table: () => this.#table, log: () => (this.#logging ? this.#log : null), owned: () => this.#owned, ended: () => this.#ended,
+        intact: () => this.#intact(),
         warn: (m) => this.#shell.warn(m), idle: () => this.#onIdle(),
       })
       queue.enabled = this.#features !== 0n && (this.#features & FEATURE.protocolFeatures) === 0n
@@ -238,6 +268,7 @@ export class DeviceSession implements FrontEnd {
   #setKick(payload: DataView, fds: number[]): void {
     const queue = this.#fdQueue(payload), fd = takeFd(payload, fds)
     if (fd < 0) throw new ProtocolError('a queue without a kick descriptor: polling is not supported')
+    if ((this.#features & FEATURE.protocolFeatures) === 0n) queue.enabled = true
     queue.start(fd, (this.#features & FEATURE.eventIdx) !== 0n, this.#inflight?.queue(queue.index) ?? null)
     this.#activity(queue)
   }
@@ -253,15 +284,23 @@ export class DeviceSession implements FrontEnd {
     if (!queue.running) return
     if (!this.#active) {
       this.#active = true
-      this.#shell.volume.activate(this)
+      if (this.#shell.takeTurn(this)) this.onTurn()
     }
+    if (this.#configPending) this.configChanged()
     queue.process()
+  }
+
+  /** No other front end uses the volume: this one may. */
+  onTurn(): void {
+    this.#activated = true
+    this.#applyWriteCache()
+    this.#shell.volume.activate(this)
   }
 
   /** Drains the ring, bounded; only then the reply, and no message before it. */
   #getBase(queue: DeviceQueue): void {
-    queue.enabled = false
-    if (queue.outstanding === 0) { this.#stopped(queue); return }
+    queue.drain()
+    if (queue.unanswered === 0) { this.#stopped(queue); return }
     this.#connection.pause()
     const timer = setTimeout(() => {
       const late = queue.abandon()
@@ -272,8 +311,9 @@ export class DeviceSession implements FrontEnd {
   }
 
   #onIdle(): void {
-    if (this.#draining !== null && this.#draining.queue.outstanding === 0) this.#drained()
+    if (this.#draining !== null && this.#draining.queue.unanswered === 0) this.#drained()
     if (this.#ended) this.#reap()
+    else if (!this.#active && this.#quiet) this.#shell.leaveTurn(this)
   }
 
   #drained(): void {
@@ -301,22 +341,39 @@ export class DeviceSession implements FrontEnd {
     if (!this.#active) return
     this.#active = false
     this.#owned = false
-    this.#shell.volume.deactivate(this)
+    if (this.#activated) this.#shell.volume.deactivate(this)
+    // An abandoned request is still at the volume: the next front end must not overtake it.
+    if (!this.#activated || this.#quiet) this.#shell.leaveTurn(this)
+    this.#activated = false
+  }
+
+  get #quiet(): boolean {
+    for (const queue of this.#queues.values()) if (queue.outstanding > 0) return false
+    return true
+  }
+
+  #intact(): boolean {
+    if (this.#table === null || !this.#table.poisoned) return true
+    this.#shell.warn(`${this.name}: the guest's memory was truncated while it was in use; the connection is closed and nothing of it is finished`)
+    this.#connection.close('guest memory was truncated')
+    return false
   }
 
   #resetDevice(): void {
     for (const queue of this.#queues.values()) {
-      queue.enabled = false
-      queue.abandon()
-      queue.stop()
+      queue.reset()
     }
     this.#deactivate()
+    this.#features = 0n
+    this.#writeCache = this.#shell.volume.geometry.writeCache
   }
 
   #setBackendFd(fds: number[]): void {
     const fd = fds.shift()
     if (fd === undefined) throw new ProtocolError('a back-end channel without a descriptor')
     if (this.#backendFd >= 0) native.closeFd(this.#backendFd)
+    // Nobody may be reading there: a full socket must not stop us.
+    native.setNonBlocking(fd)
     this.#backendFd = fd
   }
 
@@ -333,16 +390,16 @@ export class DeviceSession implements FrontEnd {
     this.#connection.reply(MESSAGE.getConfig, reply)
   }
 
-  /** Only the write cache switch is the driver's to write; the rest is refused unless it comes with a migration. */
-  #setConfig(payload: DataView): void {
+  /** Only the write cache switch is the driver's to write; the rest is refused (false) unless it comes with a migration. */
+  #setConfig(payload: DataView): boolean {
     const offset = need(payload, 12).getUint32(0, true), size = payload.getUint32(4, true), migration = payload.getUint32(8, true) === 1
     if (payload.byteLength < 12 + size) throw new ProtocolError('a config write that is shorter than it says')
     if (offset === WCE_AT && size === 1) {
       this.#writeCache = payload.getUint8(12) !== 0
-      this.#shell.volume.setWriteCache(this.#writeCache)
-    } else if (!migration) {
-      throw new ProtocolError(`config bytes ${offset} to ${offset + size} are read-only`)
+      this.#applyWriteCache()
+      return true
     }
+    return migration
   }
 
   #getInflightFd(payload: DataView): void {
@@ -369,6 +426,10 @@ export class DeviceSession implements FrontEnd {
   }
 
   #useInflight(fd: number, bytes: number, offset: number, queues: number, size: number): void {
+    if ([...this.#queues.values()].some((queue) => queue.started)) {
+      native.closeFd(fd)
+      throw new ProtocolError('the inflight region is changed while rings run')
+    }
     this.#inflight?.close()
     if (this.#inflightFd >= 0) native.closeFd(this.#inflightFd)
     this.#inflightFd = fd
@@ -388,7 +449,6 @@ export class DeviceSession implements FrontEnd {
     this.#draining = null
     this.#shell.info(`${this.name}: ${reason}`)
     for (const queue of this.#queues.values()) queue.end()
-    this.#deactivate()
     if (this.#backendFd >= 0) native.closeFd(this.#backendFd)
     if (this.#inflightFd >= 0) native.closeFd(this.#inflightFd)
     this.#inflight?.close()
@@ -400,40 +460,14 @@ export class DeviceSession implements FrontEnd {
 
   /** The maps go when the last request that was popped has ended. */
   #reap(): void {
-    if ([...this.#queues.values()].some((queue) => queue.outstanding > 0)) return
-    if (this.#reaped) return
+    if (this.#reaped || !this.#quiet) return
     this.#reaped = true
+    this.#deactivate()
     this.#table?.release()
     this.#table = null
     this.#scratchMemory.free()
     this.#shell.gone(this)
   }
-}
-
-function need(payload: DataView, bytes: number): DataView {
-  if (payload.byteLength < bytes) throw new ProtocolError(`a payload of ${payload.byteLength} bytes where ${bytes} are needed`)
-  return payload
-}
-
-const u64 = (payload: DataView): bigint => need(payload, 8).getBigUint64(0, true)
-
-/** The message's descriptor, now the caller's; -1 when it says that there is none. */
-function takeFd(payload: DataView, fds: number[]): number {
-  if ((payload.getUint32(0, true) & VRING_NO_FD) !== 0) return -1
-  const fd = fds.shift()
-  if (fd === undefined) throw new ProtocolError('a ring descriptor is missing')
-  return fd
-}
-
-function regionSpec(payload: DataView, at: number): RegionSpec {
-  const spec = {
-    guestAddress: readU64(payload, at), sizeBytes: readU64(payload, at + 8), userAddress: readU64(payload, at + 16), offsetBytes: readU64(payload, at + 24),
-  }
-  if (!(spec.guestAddress >= 0) || !(spec.sizeBytes > 0) || !(spec.userAddress >= 0) || !(spec.offsetBytes >= 0) ||
-      !Number.isSafeInteger(spec.guestAddress + spec.sizeBytes) || !Number.isSafeInteger(spec.userAddress + spec.sizeBytes)) {
-    throw new ProtocolError('a memory region that makes no sense')
-  }
-  return spec
 }
 
 /** `fd` stays the caller's: the mapping outlives it. */

@@ -26,6 +26,7 @@ export class SplitRing {
   usedIdx = 0
   /** Used index at the last actual signal: suppression is counted from there, not from the last check. */
   #signalled = 0
+  #published = 0
   #desc!: DataView
   #descAt = 0
   #avail!: Uint16Array
@@ -42,6 +43,7 @@ export class SplitRing {
     this.remap(table)
     this.usedIdx = Atomics.load(this.#used16, 1)
     this.#signalled = this.usedIdx
+    this.#published = this.usedIdx
   }
 
   /** Finds the ring's parts again: the memory table, or a log flag, has changed. */
@@ -90,6 +92,7 @@ export class SplitRing {
   publish(log: DirtyLog | null): boolean {
     // Atomics.store is a full barrier: the event index below is read after the used index is seen.
     Atomics.store(this.#used16, 1, this.usedIdx)
+    this.#published = this.usedIdx
     // After the store: a bitmap that is read and cleared in between would miss the new index.
     this.#mark(log, 2, 2)
     if (!this.eventIdx) return (Atomics.load(this.#avail, 0) & NO_INTERRUPT) === 0
@@ -99,7 +102,8 @@ export class SplitRing {
     return wanted
   }
 
-  get publishedIdx(): number { return Atomics.load(this.#used16, 1) }
+  /** Used entries that the guest was not shown yet. */
+  get unpublished(): number { return (this.usedIdx - this.#published) & 0xffff }
 
   #mark(log: DirtyLog | null, offset: number, lengthBytes: number): void {
     if (log !== null && this.#addresses.logged) log.mark(this.#addresses.log + offset, lengthBytes)

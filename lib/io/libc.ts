@@ -7,16 +7,12 @@ const fcntlLock = libc.func('int fcntl(int fd, int cmd, _Inout_ holdfast_flock *
 const ioctlU64 = libc.func('int ioctl(int fd, ulong request, _Out_ uint64_t *value)')
 const ioctlInt = libc.func('int ioctl(int fd, ulong request, _Out_ int *value)')
 const fallocateCall = libc.func('int fallocate(int fd, int mode, int64 offset, int64 length)')
-const timespecType = koffi.struct('holdfast_timespec', { tv_sec: 'int64', tv_nsec: 'int64' })
-const clockGettime = libc.func('int clock_gettime(int clock, _Out_ holdfast_timespec *time)')
 void flockType
-void timespecType
 
 const F_OFD_GETLK = 36
 const F_OFD_SETLK = 37
 const BLKGETSIZE64 = 0x80081272
 const BLKSSZGET = 0x1268
-const CLOCK_BOOTTIME = 7
 const LOCK = { read: 0, write: 1, none: 2 } as const
 
 export type LockKind = keyof typeof LOCK
@@ -51,11 +47,4 @@ export function blockDeviceSectorBytes(fd: number): number | null {
 /** posix space reservation; false when the file system cannot. */
 export function preallocate(fd: number, lengthBytes: number): boolean {
   return (fallocateCall(fd, 0, 0, lengthBytes) as number) === 0
-}
-
-/** Milliseconds of CLOCK_BOOTTIME: it goes on while the host is suspended, as a lease does (H43). */
-export function bootTimeMs(): number {
-  const time = { tv_sec: 0, tv_nsec: 0 }
-  clockGettime(CLOCK_BOOTTIME, time)
-  return Number(time.tv_sec) * 1000 + Number(time.tv_nsec) / 1e6
 }

@@ -3,8 +3,9 @@
  * header block of its own. Byte tables: docs/format.md.
  */
 import { assert } from '../core/assert.js'
+import { REGION_SECTORS_MAX } from '../core/index-layer.js'
 import { getHex, getU64, putHex, putU64, uuidOf, type Crc } from '../core/record.js'
-import { epoch, won, type Epoch, type Won } from '../core/units.js'
+import { SECTOR_BYTES, epoch, won, type Epoch, type Won } from '../core/units.js'
 import { limits } from '../limits.js'
 
 export const REGION_VERSION = 1
@@ -30,9 +31,11 @@ export interface Superblock {
 
 export const segmentOffset = (index: number, segmentBytes: number): number => 2 * limits.superblockBytes + index * segmentBytes
 export const regionMinBytes = (segmentBytes: number): number => segmentOffset(2, segmentBytes)
+/** What the index can address. */
+export const REGION_BYTES_MAX = REGION_SECTORS_MAX * SECTOR_BYTES
 
 /** Bytes of a slot that are in use: the header block and as many volumes as there are, in whole blocks. */
-export const superblockLength = (sb: Superblock): number => VOLUME_AT + Math.ceil((sb.volumes.size * VOLUME_BYTES) / 4096) * 4096
+const superblockLength = (sb: Superblock): number => VOLUME_AT + Math.ceil((sb.volumes.size * VOLUME_BYTES) / 4096) * 4096
 
 export function encodeSuperblock(sb: Superblock, out: Uint8Array, crc: Crc): number {
   const length = superblockLength(sb)
@@ -64,9 +67,10 @@ export function encodeSuperblock(sb: Superblock, out: Uint8Array, crc: Crc): num
 
 export type SuperblockProblem = 'empty' | 'foreign' | 'damaged' | 'newer'
 
+/** `bytes`: a whole slot. Foreign data may begin anywhere in it (md keeps its superblock at 4 KiB, btrfs at 64 KiB). */
 export function decodeSuperblock(bytes: Uint8Array, crc: Crc): Superblock | SuperblockProblem {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (view.getUint32(0, true) !== SUPERBLOCK_MAGIC) return bytes.subarray(0, 4096).every((b) => b === 0) ? 'empty' : 'foreign'
+  if (view.getUint32(0, true) !== SUPERBLOCK_MAGIC) return bytes.every((b) => b === 0) ? 'empty' : 'foreign'
   const length = view.getUint32(12, true)
   if (length < VOLUME_AT || length > limits.superblockBytes || length % 4096 !== 0) return 'damaged'
   const copy = Uint8Array.prototype.slice.call(bytes, 0, length)
@@ -101,8 +105,14 @@ export interface SegmentHeader {
   readonly firstWon: Won
   /** CRC of the header of the record before the first one here; 0 when there is none. */
   readonly previousHeaderCrc: number
+  /** Tombstone: this log was deleted when this was the newest use sequence; 0 while it lives. */
+  readonly deletedUse: number
 }
 
+/**
+ * All fields lie in the first 512 bytes and the rest is zero: a header that is written over another one, as a tombstone
+ * is, is after a power cut either the old or the new one, because no device tears a sector.
+ */
 export function encodeSegmentHeader(h: SegmentHeader, out: Uint8Array, crc: Crc): void {
   const view = new DataView(out.buffer, out.byteOffset, out.byteLength)
   out.fill(0, 0, SEGMENT_HEADER_BYTES)
@@ -118,19 +128,21 @@ export function encodeSegmentHeader(h: SegmentHeader, out: Uint8Array, crc: Crc)
   putU64(view, 88, h.firstWon)
   view.setUint32(96, h.ordinal, true)
   view.setUint32(100, h.previousHeaderCrc, true)
+  putU64(view, 104, h.deletedUse)
   view.setUint32(8, crc(out.subarray(0, SEGMENT_HEADER_BYTES), 0), true)
 }
 
-/** Null for a segment that was never used, or whose header write was torn: then nothing in it was ever confirmed. */
-export function decodeSegmentHeader(bytes: Uint8Array, crc: Crc): SegmentHeader | null {
+/** 'none': never used, or not what was written there; whether that loses anything is for the scan to find out. */
+export function decodeSegmentHeader(bytes: Uint8Array, crc: Crc): SegmentHeader | 'none' | 'newer' {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (view.getUint32(0, true) !== SEGMENT_MAGIC) return null
+  if (view.getUint32(0, true) !== SEGMENT_MAGIC) return 'none'
   const copy = Uint8Array.prototype.slice.call(bytes, 0, SEGMENT_HEADER_BYTES)
   copy.fill(0, 8, 12)
-  if (crc(copy, 0) !== view.getUint32(8, true)) return null
+  if (crc(copy, 0) !== view.getUint32(8, true)) return 'none'
+  if (view.getUint32(4, true) > REGION_VERSION) return 'newer'
   return {
     incarnation: getHex(bytes, 16), index: view.getUint32(12, true), useSequence: getU64(view, 64), volume: uuidOf(getHex(bytes, 32)),
     epoch: epoch(getU64(view, 72)), start: won(getU64(view, 80)), nonce: getHex(bytes, 48), ordinal: view.getUint32(96, true),
-    firstWon: won(getU64(view, 88)), previousHeaderCrc: view.getUint32(100, true),
+    firstWon: won(getU64(view, 88)), previousHeaderCrc: view.getUint32(100, true), deletedUse: getU64(view, 104),
   }
 }

@@ -19,8 +19,12 @@ export interface LogSegment {
   readonly ordinal: number
   readonly firstWon: Won
   usedBytes: number
+  readonly useSequence: number
   /** Nothing in the segment counts before its header is on the disk. */
   headerDone: boolean
+  /** Writes under way, the header's among them: while there are any, the segment cannot be given back. */
+  writes: number
+  released: boolean
 }
 
 interface Append { readonly won: Won; readonly segment: LogSegment; readonly target: CompletionTarget; readonly token: number; result: number }
@@ -40,11 +44,14 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   #firstWon: Won
   #appendedWon: Won
   #storedWon: Won
+  /** A number is never used twice in a log: what a trimmed segment leaves on the disk stays older than what is here. */
+  #nextOrdinal = 0
   lastHeaderCrc = 0
   /** Appends under way by token; completed ones wait here for their segment's header. */
   readonly #appends: (Append | null)[] = []
   /** Stored out of order, ahead of #storedWon. */
   readonly #early = new Set<Won>()
+  readonly #onWritten: (() => void)[] = []
 
   constructor(pool: SegmentPool, id: LogIdentity) {
     this.volume = id.volume
@@ -71,6 +78,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
       this.#storedWon = this.#appendedWon
     }
     this.#segments.push(segment)
+    this.#nextOrdinal = segment.ordinal + 1
   }
 
   adoptRecord(header: RecordHeader, offsetBytes: number): void {
@@ -88,7 +96,8 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   hasRoom(lengthBytes: number): boolean {
     const open = this.#open
-    return (open !== undefined && open.usedBytes + lengthBytes <= this.#pool.segmentBytes) || this.#pool.free > 0
+    if (open !== undefined && open.usedBytes + lengthBytes <= this.#pool.segmentBytes) return true
+    return this.#pool.free > (open === undefined ? 0 : limits.regionReservedSegments)
   }
 
   append(address: number, lengthBytes: number, won: Won, headerCrc: number, durable: boolean, target: CompletionTarget, token: number): number {
@@ -106,34 +115,50 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     let slot = this.#appends.indexOf(null)
     if (slot < 0) slot = this.#appends.push(null) - 1
     this.#appends[slot] = { won, segment, target, token, result: 0 }
+    segment.writes++
     this.#pool.write(address, lengthBytes, offset, durable, this, slot)
     return offset
   }
 
   #openSegment(firstWon: Won): LogSegment {
-    const index = this.#pool.take()
     const segment: LogSegment = {
-      index, ordinal: (this.#open?.ordinal ?? -1) + 1, firstWon, usedBytes: SEGMENT_HEADER_BYTES, headerDone: false,
+      index: this.#pool.take(), ordinal: this.#nextOrdinal++, firstWon, usedBytes: SEGMENT_HEADER_BYTES, useSequence: this.#pool.nextUse(),
+      headerDone: false, writes: 0, released: false,
     }
     this.#segments.push(segment)
-    const memory = new AlignedMemory(SEGMENT_HEADER_BYTES)
+    this.#writeHeader(segment, this.lastHeaderCrc, 0, (result) => {
+      segment.headerDone = result > 0
+      this.#finish(segment, result)
+    })
+    return segment
+  }
+
+  #writeHeader(segment: LogSegment, previousHeaderCrc: number, deletedUse: number, done: (result: number) => void): void {
+    const memory = new AlignedMemory(SEGMENT_HEADER_BYTES), { index, ordinal, firstWon, useSequence } = segment
     encodeSegmentHeader({
-      incarnation: this.#pool.incarnation, index, useSequence: this.#pool.nextUse(), volume: this.volume, epoch: this.epoch, start: this.start,
-      nonce: this.nonce, ordinal: segment.ordinal, firstWon, previousHeaderCrc: this.lastHeaderCrc,
+      incarnation: this.#pool.incarnation, index, useSequence, volume: this.volume, epoch: this.epoch, start: this.start,
+      nonce: this.nonce, ordinal, firstWon, previousHeaderCrc, deletedUse,
     }, memory.bytes, crc)
+    segment.writes++
     this.#pool.write(memory.address, SEGMENT_HEADER_BYTES, segmentOffset(index, this.#pool.segmentBytes), true, {
       complete: (_token, result) => {
         memory.free()
-        segment.headerDone = result > 0
-        this.#finish(segment, result)
+        this.#written(segment)
+        done(result)
       },
     }, 0)
-    return segment
+  }
+
+  #written(segment: LogSegment): void {
+    segment.writes--
+    if (segment.released && segment.writes === 0) this.#pool.give(segment.index)
+    for (const wake of this.#onWritten.splice(0)) wake()
   }
 
   complete(slot: number, result: number): void {
     const append = this.#appends[slot]!
     append.result = result
+    this.#written(append.segment)
     if (append.segment.headerDone || result < 0) this.#report(slot, result)
   }
 
@@ -160,17 +185,40 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   trim(base: Won): void {
     while (this.#segments.length > 1 && this.#segments[1]!.firstWon <= base + 1) this.#release(this.#segments.shift()!)
-    const keep = this.#segments[0]?.firstWon
-    if (keep === undefined || keep <= this.#firstWon) return
+    // In a full region the last segment goes too, once nothing in it counts: with few segments nothing else may be left.
+    const last = this.#open
+    if (this.#pool.free <= limits.regionReservedSegments && last !== undefined && last.writes === 0 && this.#appendedWon <= base) {
+      for (const segment of this.#segments.splice(0)) this.#release(segment)
+    }
+    this.#forget(this.#segments[0]?.firstWon ?? toWon(this.#appendedWon + 1))
+  }
+
+  /** Places of the records before `keep` are not needed any more. */
+  #forget(keep: Won): void {
+    if (keep <= this.#firstWon) return
     const dropped = keep - this.#firstWon
     this.#offsets.splice(0, dropped)
     this.#lengths.splice(0, dropped)
     this.#firstWon = keep
   }
 
-  releaseAll(): void { for (const segment of this.#segments.splice(0)) this.#release(segment) }
+  /**
+   * Frees everything. Each segment first gets a tombstone, and none is given back before all of them are power-safe:
+   * a segment that is used again leaves a hole, and a log with a hole must not look alive at the next open.
+   */
+  async delete(): Promise<void> {
+    const segments = this.#segments.splice(0), deletedUse = this.#pool.lastUse
+    // The header's own write may still be under way; the ring keeps no order between the two.
+    while (segments.some((segment) => segment.writes > 0)) await new Promise<void>((resolve) => this.#onWritten.push(resolve))
+    const results = await Promise.all(segments.map((segment) => new Promise<number>((resolve) => this.#writeHeader(segment, 0, deletedUse, resolve))))
+    // After a failed write the region takes no more writes: the segments are of no use to anybody.
+    if (results.every((result) => result > 0)) for (const segment of segments) this.#release(segment)
+  }
 
-  #release(segment: LogSegment): void { this.#pool.give(segment.index) }
+  #release(segment: LogSegment): void {
+    segment.released = true
+    if (segment.writes === 0) this.#pool.give(segment.index)
+  }
 
   // --- reading back --------------------------------------------------------------------------------------------------------------------
 

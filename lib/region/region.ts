@@ -13,10 +13,11 @@ import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { Region, RegionLog, VolumeState } from '../ports/region.js'
 import { crc } from './crc.js'
-import { decodeSuperblock, encodeSuperblock, regionMinBytes, segmentOffset, superblockLength, type Superblock } from './layout.js'
+import { REGION_BYTES_MAX, decodeSuperblock, regionMinBytes, segmentOffset, type Superblock } from './layout.js'
 import { SegmentedLog } from './region-log.js'
 import { groupLogs, readSegmentHeaders, scanLog } from './scan.js'
 import { SegmentPool } from './segment-pool.js'
+import { SuperblockWriter } from './superblock-writer.js'
 
 export interface RegionOptions {
   readonly host: string
@@ -67,6 +68,9 @@ function checkSize(path: string, options: RegionOptions): void {
 }
 
 function checkBytes(path: string, sizeBytes: number, segmentBytes: number): void {
+  if (sizeBytes > REGION_BYTES_MAX) {
+    throw new Failure(EXIT.config, `region ${path}: ${sizeBytes} bytes is more than the ${REGION_BYTES_MAX} that can be addressed; make it smaller (nothing was written)`)
+  }
   if (sizeBytes >= regionMinBytes(segmentBytes)) return
   throw new Failure(EXIT.config, `region ${path}: ${sizeBytes} bytes is smaller than its superblocks and two segments of ${segmentBytes} bytes; ` +
     `it needs at least ${regionMinBytes(segmentBytes)} bytes (nothing was written)`)
@@ -116,47 +120,13 @@ async function format(file: RingBlockFile, path: string, options: RegionOptions)
     incarnation: randomBytes(16).toString('hex'), host: options.host, segmentBytes: options.segmentBytes, segmentCount, createdMs: Date.now(),
     generation: 0, volumes: new Map(),
   }
-  const writer = new SuperblockWriter(file, superblock)
-  await writer.save()
-  await writer.save()
-  writer.close()
+  const writer = new SuperblockWriter(new SegmentPool(file, superblock.incarnation, superblock.segmentBytes, segmentCount, 0, []), superblock)
+  try {
+    await writer.save(true)
+  } finally {
+    await writer.close()
+  }
   return superblock
-}
-
-/** Writes the slots in turn, power-safe, one write at a time; calls that come meanwhile share the next one. */
-class SuperblockWriter {
-  readonly #file: RingBlockFile
-  readonly #superblock: Superblock
-  readonly #memory = new AlignedMemory(limits.superblockBytes)
-  #running: Promise<void> | null = null
-  #next: Promise<void> | null = null
-
-  constructor(file: RingBlockFile, superblock: Superblock) {
-    this.#file = file
-    this.#superblock = superblock
-  }
-
-  save(): Promise<void> {
-    if (this.#running === null) {
-      this.#running = this.#write().finally(() => { this.#running = null })
-      return this.#running
-    }
-    this.#next ??= this.#running.catch(() => undefined).then(() => {
-      this.#next = null
-      return this.save()
-    })
-    return this.#next
-  }
-
-  async #write(): Promise<void> {
-    const sb = this.#superblock
-    sb.generation++
-    encodeSuperblock(sb, this.#memory.bytes, crc)
-    const slot = sb.generation % 2
-    await operation((target) => this.#file.write(this.#memory.address, superblockLength(sb), slot * limits.superblockBytes, true, target, 0))
-  }
-
-  close(): void { this.#memory.free() }
 }
 
 export class FileRegion implements Region {
@@ -167,11 +137,12 @@ export class FileRegion implements Region {
   readonly #logs: SegmentedLog[]
   /** What is durable; the superblock's own table is ahead while a save runs. */
   readonly #durable = new Map<string, VolumeState>()
+  readonly #deletions = new Set<Promise<void>>()
 
   private constructor(file: RingBlockFile, superblock: Superblock, pool: SegmentPool, logs: SegmentedLog[]) {
     this.file = file
     this.#superblock = superblock
-    this.#writer = new SuperblockWriter(file, superblock)
+    this.#writer = new SuperblockWriter(pool, superblock)
     this.#pool = pool
     this.#logs = logs
     for (const entry of superblock.volumes.values()) this.#durable.set(entry.volume, { sealed: entry.sealed, base: entry.base })
@@ -193,7 +164,10 @@ export class FileRegion implements Region {
     const logs = live.map(({ segments }) => {
       const log = new SegmentedLog(pool, segments[0]!.header)
       for (const segment of segments) {
-        log.adoptSegment({ index: segment.header.index, ordinal: segment.header.ordinal, firstWon: segment.header.firstWon, usedBytes: segment.usedBytes, headerDone: true })
+        log.adoptSegment({
+          index: segment.header.index, ordinal: segment.header.ordinal, firstWon: segment.header.firstWon, usedBytes: segment.usedBytes,
+          useSequence: segment.header.useSequence, headerDone: true, writes: 0, released: false,
+        })
         for (const record of segment.records) log.adoptRecord(record.header, record.offsetBytes)
       }
       const base = sb.volumes.get(log.volume)?.base ?? toWon(0)
@@ -228,7 +202,7 @@ export class FileRegion implements Region {
     assert(sealed >= entry.sealed && base >= entry.base, 'what a host has promised never goes back')
     entry.sealed = sealed
     entry.base = base
-    await this.#writer.save()
+    await this.#writer.save(sealed > this.volumeState(volume).sealed)
     const now = this.volumeState(volume)
     this.#durable.set(volume, { sealed: toEpoch(Math.max(now.sealed, sealed)), base: toWon(Math.max(now.base, base)) })
   }
@@ -246,7 +220,8 @@ export class FileRegion implements Region {
   deleteLog(log: RegionLog): void {
     const at = this.#logs.findIndex((known) => known === log)
     assert(at >= 0, 'only a known log is deleted')
-    this.#logs.splice(at, 1)[0]!.releaseAll()
+    const deletion = this.#logs.splice(at, 1)[0]!.delete().finally(() => this.#deletions.delete(deletion))
+    this.#deletions.add(deletion)
   }
 
   pinReads(): number { return this.#pool.pin() }
@@ -254,8 +229,8 @@ export class FileRegion implements Region {
   flush(target: CompletionTarget, token: number): void { this.#pool.flush(target, token) }
 
   async close(): Promise<void> {
-    await this.#writer.save().catch(() => undefined)
-    this.#writer.close()
+    await Promise.all(this.#deletions)
+    await this.#writer.close()
     this.file.close()
   }
 }

@@ -36,7 +36,8 @@ export async function readSegmentHeaders(file: BlockFile, incarnation: string, s
         file.read(memory.address + i * SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES, segmentOffset(first + i, segmentBytes), target, 0))))
       for (let i = 0; i < n; i++) {
         const header = decodeSegmentHeader(memory.bytes.subarray(i * SEGMENT_HEADER_BYTES, (i + 1) * SEGMENT_HEADER_BYTES), crc)
-        if (header !== null && header.incarnation === incarnation && header.index === first + i) found.push(header)
+        if (header === 'newer') throw new Failure(EXIT.config, `region ${file.path}: segment ${first + i} has a newer format than this release reads; run the newer release (nothing was changed)`)
+        if (header !== 'none' && header.incarnation === incarnation && header.index === first + i) found.push(header)
       }
     }
   } finally {
@@ -45,14 +46,21 @@ export async function readSegmentHeaders(file: BlockFile, incarnation: string, s
   return found
 }
 
-/** Groups headers into logs; of each the run of segments that ends with the newest, without a gap (older ones were trimmed). */
+/**
+ * Groups headers into logs; of each the run of segments that ends with the newest, without a gap (older ones were
+ * trimmed). One tombstone is enough: what the same log had used until then is deleted.
+ */
 export function groupLogs(headers: readonly SegmentHeader[]): SegmentHeader[][] {
   const logs = new Map<string, SegmentHeader[]>()
   for (const header of headers) {
     const key = `${header.volume} ${header.epoch} ${header.nonce}`
     logs.set(key, [...(logs.get(key) ?? []), header])
   }
-  return [...logs.values()].map((segments) => {
+  const alive = [...logs.values()].map((segments) => {
+    const deletedUse = segments.reduce((most, segment) => Math.max(most, segment.deletedUse), 0)
+    return segments.filter((segment) => segment.deletedUse === 0 && segment.useSequence > deletedUse)
+  }).filter((segments) => segments.length > 0)
+  return alive.map((segments) => {
     // A segment used twice by the same log has a stale header nowhere: the later use overwrote it.
     segments.sort((a, b) => a.ordinal - b.ordinal)
     let from = segments.length - 1

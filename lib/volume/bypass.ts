@@ -3,6 +3,7 @@ import { STATUS, REQUEST_KIND, type FrontEnd, type Geometry, type GuestRequest, 
 import type { Backing, CompletionTarget } from '../ports/io.js'
 import { AlignedMemory } from '../io/memory.js'
 import { roundDown, roundUp } from '../core/units.js'
+import { limits } from '../limits.js'
 import { CopyTable, copyFromGuest, copyToGuest } from './guest-bytes.js'
 
 interface Slot { request: GuestRequest | null; operations: number; failed: boolean; bounce: AlignedMemory | null; headBytes: number }
@@ -13,8 +14,12 @@ export class BypassVolume implements GuestVolume, CompletionTarget {
   readonly #copies = new CopyTable()
   readonly #slots: Slot[] = []
   readonly #free: number[] = []
+  readonly #frontEnds = new Set<FrontEnd>()
   /** Requests at the backing. */
   outstanding = 0
+  #operations = 0
+  #bytes = 0
+  #refused = false
   #durable: boolean
 
   constructor(backing: Backing, geometry: Geometry) {
@@ -23,14 +28,26 @@ export class BypassVolume implements GuestVolume, CompletionTarget {
     this.#durable = !geometry.writeCache
   }
 
-  activate(frontEnd: FrontEnd): void { frontEnd.onOwned() }
-  deactivate(_frontEnd: FrontEnd): void {}
-  admit(_request: GuestRequest): boolean { return true }
+  activate(frontEnd: FrontEnd): void {
+    this.#frontEnds.add(frontEnd)
+    frontEnd.onOwned()
+  }
+
+  deactivate(frontEnd: FrontEnd): void { this.#frontEnds.delete(frontEnd) }
+
+  admit(request: GuestRequest): boolean {
+    const operations = this.#operations + Math.max(1, request.segmentCount), bytes = this.#bytes + bytesOf(request)
+    this.#refused = this.outstanding > 0 && (operations > limits.bypassOperationsMax || bytes > limits.pendingBytesMax)
+    return !this.#refused
+  }
+
   endBatch(): void {}
   setWriteCache(on: boolean): void { this.#durable = !on || !this.geometry.writeCache }
 
   submit(request: GuestRequest): void {
     this.outstanding++
+    this.#operations += Math.max(1, request.segmentCount)
+    this.#bytes += bytesOf(request)
     const token = this.#free.pop() ?? this.#slots.push({ request: null, operations: 0, failed: false, bounce: null, headBytes: 0 }) - 1
     const slot = this.#slots[token]!
     slot.request = request
@@ -88,7 +105,16 @@ export class BypassVolume implements GuestVolume, CompletionTarget {
       bounce.free()
     }
     this.outstanding--
+    this.#operations -= Math.max(1, request.segmentCount)
+    this.#bytes -= bytesOf(request)
     const status: Status = slot.failed ? STATUS.ioError : STATUS.ok
     request.complete(status)
+    if (!this.#refused) return
+    this.#refused = false
+    for (const frontEnd of this.#frontEnds) frontEnd.onRoom()
   }
 }
+
+/** Memory that a request may need here: a zeroing needs none, however long it is. */
+const bytesOf = (request: GuestRequest): number =>
+  request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.write ? request.lengthSectors * 512 : 0

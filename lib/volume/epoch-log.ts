@@ -13,7 +13,7 @@ export class EpochLog {
    * Won of the last record that is power-safe on every member; -1: not even what earlier epochs acknowledged is known
    * to be, so the first guest flush of an epoch always goes out.
    */
-  flushed = -1
+  #flushed = -1
 
   constructor(claim: Claim, log: RegionLog, self: Member) {
     this.claim = claim
@@ -21,6 +21,14 @@ export class EpochLog {
     this.ledger = new AckLedger(claim.set)
     this.self = claim.set.findIndex((m) => sameMember(m, self))
   }
+
+  get flushed(): number { return this.#flushed }
+
+  /** A flush that all members took part in. */
+  flushedTo(won: Won): void { this.#flushed = Math.max(this.#flushed, won) }
+
+  /** Record `won` was acknowledged, and each member had made it durable. What lies before it may not be. */
+  stored(won: Won): void { if (won === this.#flushed + 1) this.#flushed = won }
 
   get epoch() { return toEpoch(this.claim.epoch) }
   get start(): Won { return this.claim.start }

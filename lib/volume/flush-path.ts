@@ -111,7 +111,7 @@ export class FlushPath implements CompletionTarget {
 
   #finish(): void {
     if (this.#localPending || this.#awaited.size > 0) return
-    this.#epoch!.flushed = this.#target!
+    this.#epoch!.flushedTo(this.#target!)
     this.#target = null
     for (const request of this.#served.splice(0)) request.complete(STATUS.ok)
     this.#next()

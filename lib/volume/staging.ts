@@ -22,6 +22,8 @@ export class StagedRecord {
   offsetBytes = 0
   /** An append to the region is under way from this memory. */
   writing = false
+  /** It is power-safe where it is stored, without a flush. */
+  durable = false
   /** When it was sent to the members; for the deadline. */
   sentAtMs = 0
 

@@ -182,6 +182,7 @@ export class Volume implements GuestVolume {
       this.#reads.submit(request)
     } else if (request.kind === REQUEST_KIND.flush) {
       this.counters.guestFlushes++
+      this.writes.flushAsked()
       this.#flushes.submit(request)
     } else if (this.#options.readOnly) {
       request.complete(STATUS.ioError)

@@ -10,6 +10,7 @@
  */
 import { assert } from '../core/assert.js'
 import { sameMember, type Member } from '../core/claim.js'
+import { FlushHabit } from '../core/flush-habit.js'
 import { ENTRY } from '../core/record.js'
 import { won as toWon, type Won } from '../core/units.js'
 import { limits } from '../limits.js'
@@ -71,7 +72,9 @@ export class WritePath implements CompletionTarget {
   /** Stored, waiting for the backing: write-through only. */
   #parked: Parked[] = []
   #quiescent: (() => void)[] = []
+  /** Every write is durable when it is acknowledged; else only what a flush is expected for. */
   durable: boolean
+  readonly #habit = new FlushHabit(limits.eagerRecordsMax)
   /** Acks wait: too few copies. Nothing new is appended. */
   acksFrozen = false
 
@@ -104,6 +107,9 @@ export class WritePath implements CompletionTarget {
   submit(request: GuestRequest): void {
     this.#pending.push(request)
   }
+
+  /** The guest flushes: what it writes between flushes tells what to expect. */
+  flushAsked(): void { this.#habit.flushed() }
 
   /** Commits what is pending, as far as slots, space and the ack state allow. */
   pump(): void {
@@ -178,11 +184,12 @@ export class WritePath implements CompletionTarget {
     slot.headerCrc = headerCrc
     slot.sentAtMs = this.#shell.nowMs()
     slot.writing = true
+    slot.durable = this.#habit.record() || this.durable
     this.#inFlight.push(slot)
     let token = this.#writing.indexOf(undefined)
     if (token < 0) token = this.#writing.push(undefined) - 1
     this.#writing[token] = slot
-    slot.offsetBytes = epoch.log.append(slot.memory.address, lengthBytes, won, headerCrc, this.durable, this, token)
+    slot.offsetBytes = epoch.log.append(slot.memory.address, lengthBytes, won, headerCrc, slot.durable, this, token)
     this.#shell.counters.records++
     this.#shell.counters.recordBytes += lengthBytes
     for (const link of this.#links) if (link.synced) this.#send(link, slot, epoch)
@@ -190,7 +197,7 @@ export class WritePath implements CompletionTarget {
 
   #send(link: Link, slot: StagedRecord, epoch: EpochLog): void {
     link.owesSinceMs ??= this.#shell.nowMs()
-    const message: Push = { type: 'append', volume: epoch.claim.volume, epoch: epoch.epoch, won: toWon(slot.won), durable: this.durable }
+    const message: Push = { type: 'append', volume: epoch.claim.volume, epoch: epoch.epoch, won: toWon(slot.won), durable: slot.durable }
     if (!this.#shell.push(link.member.host, message, slot.bytes)) link.synced = false
   }
 
@@ -223,7 +230,11 @@ export class WritePath implements CompletionTarget {
     if (first) {
       link.synced = true
       link.owesSinceMs = null
-      for (const slot of this.#inFlight) if (slot.won > won) this.#send(link, slot, epoch)
+      for (const slot of this.#inFlight) {
+        if (slot.won > won) this.#send(link, slot, epoch)
+        // The member found it in its region after a restart, perhaps in the middle of a durable write: a flush must tell.
+        else slot.durable = false
+      }
     }
     link.owesSinceMs = length < epoch.ledger.appended ? this.#shell.nowMs() : null
     if (!this.#frozen) this.#stored(epoch, index, length)
@@ -246,6 +257,7 @@ export class WritePath implements CompletionTarget {
       const slot = this.#inFlight[n]!
       assert(!slot.writing, 'an acknowledged record is on the own region (H2)')
       this.#apply(slot)
+      if (slot.durable) epoch.stored(toWon(slot.won))
       if (epoch.claim.mode === 'write-back') this.#finish(slot.requests)
       else this.#parked.push({ won: toWon(slot.won), requests: [...slot.requests] })
       this.#pool.give(slot)

@@ -69,6 +69,8 @@ export interface Binding {
   memfd(name: string, lengthBytes: number, seal: boolean): number
   /** st_size of any descriptor (regular files and memfds). */
   fileSize(fd: number): number
+  /** Milliseconds of CLOCK_BOOTTIME: it goes on while the host is suspended, as a lease does (H43). Read on the write path. */
+  bootTimeMs(): number
 
   // --- event loop -----------------------------------------------------------------------------------------------
   /** uv_poll for readability (1), writability (2) or both (3) on this environment's loop. */
@@ -124,4 +126,4 @@ export interface Binding {
   uringClose(maps: UringMaps): void
 }
 
-export const EXPECTED_ABI = 1
+export const EXPECTED_ABI = 2

@@ -12,11 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/shim.h"
 
-#define ABI 1
+#define ABI 2
 #define MAX_PATH_BYTES 4096
 #define GATHER_CELLS 4
 
@@ -175,6 +176,12 @@ static napi_value file_size(napi_env env, napi_callback_info info) {
   ARGS(1) ARG_I32(fd, 0);
   struct stat status;
   return fstat(fd, &status) < 0 ? throw_errno(env, -errno, "fstat") : number(env, (double)status.st_size);
+}
+
+static napi_value boot_time_ms(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct timespec time;
+  return clock_gettime(CLOCK_BOOTTIME, &time) < 0 ? throw_errno(env, -errno, "clock_gettime") : number(env, (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6);
 }
 
 /* --- event loop --------------------------------------------------------------------------------------------------- */
@@ -437,6 +444,7 @@ NAPI_MODULE_INIT() {
     { "isListening", is_listening }, { "recvMessage", recv_message }, { "sendMessage", send_message },
     { "setNonBlocking", set_non_blocking }, { "closeFd", close_fd }, { "dupFd", dup_fd }, { "eventfd", new_eventfd },
     { "eventfdSignal", eventfd_signal }, { "eventfdDrain", eventfd_drain }, { "memfd", new_memfd }, { "fileSize", file_size },
+    { "bootTimeMs", boot_time_ms },
     { "pollStart", poll_start }, { "pollStop", poll_stop }, { "pollRef", poll_ref },
     { "mapAnonymous", map_anonymous }, { "mapShared", map_shared }, { "unmap", unmap }, { "viewOf", view_of }, { "detach", detach },
     { "addressOf", address_of }, { "watchRange", watch_range }, { "unwatchRange", unwatch_range }, { "isPoisoned", is_poisoned },

@@ -8,7 +8,7 @@ export { EXPECTED_ABI, GATHER_CELLS, MAX_MESSAGE_FDS, type Binding, type PollHan
 
 const NAMES: readonly (keyof Binding)[] = [
   'listenUnix', 'connectUnix', 'socketPair', 'acceptUnix', 'isListening', 'recvMessage', 'sendMessage', 'setNonBlocking', 'closeFd',
-  'dupFd', 'eventfd', 'eventfdSignal', 'eventfdDrain', 'memfd', 'fileSize', 'pollStart', 'pollStop', 'pollRef', 'mapAnonymous', 'mapShared',
+  'dupFd', 'eventfd', 'eventfdSignal', 'eventfdDrain', 'memfd', 'fileSize', 'bootTimeMs', 'pollStart', 'pollStop', 'pollRef', 'mapAnonymous', 'mapShared',
   'unmap', 'viewOf', 'detach', 'addressOf', 'watchRange', 'unwatchRange', 'isPoisoned', 'gather', 'copy', 'crc32c', 'crc32cTable',
   'crc32cAt', 'zero', 'orBits', 'uringSetup', 'uringEnter', 'uringClose',
 ]

@@ -1,0 +1,62 @@
+import t from 'tap'
+import { describeHost } from '../../lib/cli/describe.js'
+import { hostStatus, volumeStatus } from '../control/fake-host.js'
+
+const of = (over: Parameters<typeof volumeStatus>[0]): string => describeHost(hostStatus({ volumes: [volumeStatus(over)] }))
+
+t.test('a healthy host, as it is printed', async (t) => {
+  t.equal(describeHost(hostStatus()), `host hv07 (aad9815c), holdfast 0.1.0
+  region     32 GiB of 64 GiB used (50%), 1 GiB written since start, /nvme/region, device cache: write through
+  peer hv09  connected, 10.0.0.9:7400
+
+volume db01: serving
+  policy    write-back, 1 copy
+  owner     hv07, epoch 41, on hv07 hv09
+  dirty     3 MiB; acknowledged up to 1200, on the backing up to 1100
+  backing   /san/db01.raw.holdfast, 16 GiB
+  guest     connected on /run/db01.sock
+  requests  10 reads, 20 writes, 5 flushes
+  written   guest 80 KiB, region 160 KiB, backing 40 KiB
+  read      guest 40 KiB: region 36 KiB, backing 4 KiB, peers 0 B
+`)
+})
+
+t.test('what is not as asked for is said, with the reason', async (t) => {
+  t.match(of({ policy: { requested: 'write-back, 1 copy', effective: 'write-through', reason: 'hv09 not reachable' } }),
+    'policy    write-through instead of write-back, 1 copy: hv09 not reachable')
+  t.match(of({ guardedAs: null }), 'backing   /san/db01.raw, 16 GiB, UNGUARDED')
+  t.match(of({ phase: 'failed', reason: 'the backing cannot be read' }), 'volume db01: FAILED, the backing cannot be read')
+  t.match(of({ quarantine: true }), 'on hv07 hv09, in quarantine')
+  t.match(of({ counters: { ...volumeStatus().counters, guestErrors: 1, backingErrors: 7 } }), 'ERRORS    1 shown to the guest, 7 from the backing')
+  t.notMatch(of({}), 'ERRORS')
+})
+
+t.test('inherited logs and remote reads, after a migration', async (t) => {
+  const text = of({
+    inherited: [{ epoch: 40, kept: 1, holders: ['hv08', 'hv09'] }],
+    counters: { ...volumeStatus().counters, remoteReads: 3, remoteReadBytes: 12288, remoteReadsByHost: { hv08: 2, hv09: 1 } },
+  })
+  t.match(text, 'inherited  epoch 40: 1 record on hv08 hv09')
+  t.match(text, 'peers 12 KiB (2 reads from hv08, 1 read from hv09)')
+})
+
+t.test('a volume that is not served here says so, and shows no traffic', async (t) => {
+  const counters = { ...volumeStatus().counters, guestReads: 0, guestWrites: 0, guestFlushes: 0 }
+  const text = of({ phase: 'standby', owner: null, epoch: 0, set: [], guardedAs: null, frontEnds: 0, dirtyBytes: 0, counters, policy: { requested: 'write-back, 1 copy', effective: 'none', reason: null } })
+  t.match(text, `volume db01: standby
+  policy   write-back, 1 copy, once this host serves it
+  owner    not known to this host
+  backing  /san/db01.raw, 16 GiB
+  guest    not connected on /run/db01.sock
+`)
+})
+
+t.test('peers by how they are connected, and copies held for others', async (t) => {
+  const peer = { host: 'b', address: 'b:1', incarnation: null }
+  for (const [dialed, accepted, words] of [
+    [true, true, 'connected, b:1'], [true, false, 'connected one way only: it does not reach this host'],
+    [false, true, 'connected one way only: this host does not reach it'], [false, false, 'NOT CONNECTED'],
+  ] as const) t.match(describeHost(hostStatus({ peers: [{ ...peer, dialed, accepted }] })), `peer b  ${words}`)
+  const replicas = [{ volume: 'f2f62f22-1111', epoch: 40, records: 1, bytes: 2 ** 24 }]
+  t.match(describeHost(hostStatus({ volumes: [], replicas })), 'no volumes on this host\n\ncopies held for other hosts\n  f2f62f22  epoch 40: 1 record, 16 MiB\n')
+})

@@ -1,0 +1,36 @@
+/** A host as the control API sees it, with what a test wants it to say. */
+import { Failure } from '../../lib/core/failure.js'
+import type { FlushResult, HostControl, HostStatus, VolumeStatus } from '../../lib/ports/control.js'
+
+export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
+  name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
+  owner: 'hv07', epoch: 41, set: ['hv07', 'hv09'], policy: { requested: 'write-back, 1 copy', effective: 'write-back, 1 copy', reason: null },
+  quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], frontEnds: 1,
+  guardedAs: '/san/db01.raw.holdfast',
+  counters: {
+    guestReads: 10, guestWrites: 20, guestFlushes: 5, guestReadBytes: 40960, guestWriteBytes: 81920, guestErrors: 0, records: 20, recordBytes: 163840,
+    backingReadBytes: 4096, backingWriteBytes: 40960, backingErrors: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},
+    cuts: 2, claimChanges: 1,
+  },
+  ...over,
+})
+
+export const hostStatus = (over: Partial<HostStatus> = {}): HostStatus => ({
+  host: 'hv07', incarnation: 'aad9815c96dcc7c8dc2b99bd2bcc1aaf', version: '0.1.0',
+  region: { path: '/nvme/region', sizeBytes: 2 ** 36, freeBytes: 2 ** 35, appendedBytes: 2 ** 30, writeCache: 'write through' },
+  peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32) }],
+  volumes: [volumeStatus()], replicas: [], ...over,
+})
+
+export class FakeHost implements HostControl {
+  /** What flush does, by volume. */
+  readonly flushes = new Map<string, (progress: (done: number, total: number) => void) => Promise<FlushResult>>()
+  answer: () => HostStatus = () => hostStatus()
+
+  status(): HostStatus { return this.answer() }
+
+  flush(volume: string, progress: (done: number, total: number) => void): Promise<FlushResult> {
+    const flush = this.flushes.get(volume)
+    return flush === undefined ? Promise.reject(new Failure(64, `no volume ${volume} on this host`)) : flush(progress)
+  }
+}

@@ -1,0 +1,125 @@
+import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { ControlServer } from '../../lib/control/server.js'
+import { EXIT, Failure } from '../../lib/core/failure.js'
+import { FakeHost, hostStatus } from './fake-host.js'
+
+interface Reply { readonly status: number; readonly lines: readonly unknown[] }
+
+function call(socketPath: string, method: string, path: string): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    request({ socketPath, method, path }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+        .on('end', () => resolve({ status: response.statusCode ?? 0, lines: text.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown) }))
+    }).on('error', reject).end()
+  })
+}
+
+function directory(t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'hf-control-'))
+  t.teardown(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+async function started(t: Test, host = new FakeHost()): Promise<{ socket: string; host: FakeHost; server: ControlServer }> {
+  const socket = join(directory(t), 'control.sock')
+  const server = new ControlServer(socket, host)
+  await server.start()
+  t.teardown(() => server.stop())
+  return { socket, host, server }
+}
+
+t.test('status', async (t) => {
+  const { socket } = await started(t)
+  t.same(await call(socket, 'GET', '/v1/status'), { status: 200, lines: [hostStatus()] })
+})
+
+t.test('flush streams its progress and ends with the result', async (t) => {
+  const { socket, host } = await started(t)
+  const result = { volume: 'db-0.1_x', base: 7, seconds: 0.5 }
+  host.flushes.set('db-0.1_x', async (progress) => { progress(1, 3); progress(3, 3); return result })
+  t.same(await call(socket, 'POST', '/v1/volumes/db-0.1_x/flush'), { status: 200, lines: [{ done: 1, total: 3 }, { done: 3, total: 3 }, { result }] })
+})
+
+t.test('a failure before the first line has its HTTP status, a later one is the last line', async (t) => {
+  const { socket, host } = await started(t)
+  const failure = new Failure(EXIT.unsafe, 'not owned here')
+  host.flushes.set('early', () => Promise.reject(failure))
+  host.flushes.set('late', async (progress) => { progress(0, 9); throw failure })
+  const error = { error: 'not owned here', exitCode: EXIT.unsafe }
+  t.same(await call(socket, 'POST', '/v1/volumes/early/flush'), { status: 409, lines: [error] })
+  t.same(await call(socket, 'POST', '/v1/volumes/late/flush'), { status: 200, lines: [{ done: 0, total: 9 }, error] })
+  t.match(await call(socket, 'POST', '/v1/volumes/none/flush'), { status: 404, lines: [{ exitCode: EXIT.usage }] })
+})
+
+t.test('a bug behind the API is answered, and the daemon lives on', async (t) => {
+  const { socket, host } = await started(t)
+  host.answer = () => { throw new TypeError('a bug') }
+  t.match(await call(socket, 'GET', '/v1/status'), { status: 500, lines: [{ error: /internal error: TypeError: a bug/, exitCode: EXIT.internal }] })
+  host.answer = () => hostStatus()
+  t.match(await call(socket, 'GET', '/v1/status'), { status: 200 })
+})
+
+t.test('what is not part of the API is refused, however odd', async (t) => {
+  const { socket } = await started(t)
+  for (const [method, path] of [['GET', '/'], ['POST', '/v1/status'], ['GET', '/v1/volumes/x/flush'], ['GET', '//'], ['POST', '/v1/volumes/%E0%A4%A/flush'], ['GET', '/v1/status?x']] as const) {
+    t.same(await call(socket, method, path), { status: 404, lines: [{ error: `${method} ${path} is not part of the control API`, exitCode: EXIT.usage }] })
+  }
+})
+
+t.test('the socket is for owner and group, and nothing else is left in its directory', async (t) => {
+  const { socket, server } = await started(t)
+  t.equal(statSync(socket).mode & 0o777, 0o660)
+  t.same(readdirSync(join(socket, '..')), ['control.sock'])
+  await server.stop()
+  t.same(readdirSync(join(socket, '..')), [])
+})
+
+t.test('a socket that somebody answers on is not taken, and survives the refused one\'s stop', async (t) => {
+  const { socket } = await started(t)
+  const second = new ControlServer(socket, new FakeHost())
+  await t.rejects(second.start(), { exitCode: EXIT.unsafe, message: `another daemon answers on ${socket}; stop it, or give this one another host.control_socket` })
+  await second.stop()
+  t.match(await call(socket, 'GET', '/v1/status'), { status: 200 })
+})
+
+t.test('a dead socket is replaced, anything else is not', async (t) => {
+  const socket = join(directory(t), 'control.sock')
+  const dead = createServer().listen(`${socket}.old`)
+  await new Promise((resolve) => dead.once('listening', resolve))
+  renameSync(`${socket}.old`, socket)
+  await new Promise((resolve) => dead.close(resolve))
+  t.ok(statSync(socket).isSocket(), 'as a killed daemon leaves it')
+  const server = new ControlServer(socket, new FakeHost())
+  t.teardown(() => server.stop())
+  await server.start()
+  t.match(await call(socket, 'GET', '/v1/status'), { status: 200 })
+  writeFileSync(`${socket}.txt`, 'precious')
+  await t.rejects(new ControlServer(`${socket}.txt`, new FakeHost()).start(), { exitCode: EXIT.config, message: /is there already and no socket/ })
+  t.equal(readFileSync(`${socket}.txt`, 'utf8'), 'precious')
+})
+
+t.test('a predecessor that stops late leaves its successor\'s socket alone', async (t) => {
+  const { socket, server } = await started(t)
+  rmSync(socket)
+  const successor = new ControlServer(socket, new FakeHost())
+  t.teardown(() => successor.stop())
+  await successor.start()
+  await server.stop()
+  t.match(await call(socket, 'GET', '/v1/status'), { status: 200 })
+})
+
+t.test('the socket\'s directory is made; where that is impossible, one sentence', async (t) => {
+  const path = directory(t)
+  const server = new ControlServer(join(path, 'run/holdfast/control.sock'), new FakeHost())
+  t.teardown(() => server.stop())
+  await server.start()
+  writeFileSync(join(path, 'file'), '')
+  const socket = join(path, 'file/control.sock')
+  await t.rejects(new ControlServer(socket, new FakeHost()).start(), { exitCode: EXIT.config, message: new RegExp(`^cannot listen on host.control_socket ${socket}: `) })
+})
