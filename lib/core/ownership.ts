@@ -59,8 +59,8 @@ export interface OwnershipState {
   /** The claim served, or the newest one seen. */
   claim: Claim | null
   reachable: readonly Member[]
-  /** Hosts that missed a deadline; forgiven when they connect anew. */
-  late: Set<string>
+  /** Hosts that missed a deadline or refused a record, and when; forgiven when they connect anew, or after a while. */
+  late: Map<string, number>
   wanted: boolean
   /** Nothing above base in any log, inherited ones included. */
   drained: boolean
@@ -109,10 +109,12 @@ export interface Env {
 }
 
 const RETRY_MS = 500
+/** A late host is asked again after this: one whose region was full would else stay out for ever. */
+const FORGIVE_MS = 30_000
 
 export function newOwnership(self: Member, policy: OwnershipPolicy, newId: string, guest: GuestView): OwnershipState {
   return {
-    self, policy, volume: { newId, guest }, phase: 'standby', reason: null, claim: null, reachable: [], late: new Set(),
+    self, policy, volume: { newId, guest }, phase: 'standby', reason: null, claim: null, reachable: [], late: new Map(),
     wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, notBeforeMs: 0,
   }
 }
@@ -144,12 +146,12 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'swapped': onSwapped(s, event.outcome, out); break
     case 'backingFlushed': onBackingFlushed(s, event.ok, env, out); break
     case 'members': onMembers(s, event.reachable); break
-    case 'late': s.late.add(event.host); break
+    case 'late': s.late.set(event.host, env.nowMs); break
     case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
     case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
     case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { clearQuarantine: true, release: false }); break
     case 'release': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { clearQuarantine: false, release: true }); break
-    case 'tick': break
+    case 'tick': for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break
     default: unreachable(event, 'ownership event')
   }
   proceed(s, env, out)
@@ -372,7 +374,7 @@ function onSealFailed(
     else takeFromSilent(s, a.from, env, out)
     return
   }
-  if (a.kind === 'own') s.late.add(member.host)
+  if (a.kind === 'own') s.late.set(member.host, env.nowMs)
   if (a.awaiting.length === 0) decide(s, env, out)
 }
 
@@ -381,7 +383,7 @@ function onSealFailed(
 function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const a = s.attempt!
   const claim = a.from!
-  for (const m of a.awaiting) if (a.kind === 'own' && m.host !== s.self.host) s.late.add(m.host)
+  for (const m of a.awaiting) if (a.kind === 'own' && m.host !== s.self.host) s.late.set(m.host, env.nowMs)
   a.awaiting = []
   const wish = { self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release }
   const target = a.release ? { set: [s.self], mode: 'write-back' as ClaimMode } : targetOf(s, a)

@@ -155,7 +155,7 @@ function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
     owner: claim?.owner.host ?? null, epoch: claim?.epoch ?? 0, set: claim?.set.map((m) => m.host) ?? [],
     policy: { requested: hosted.requested, effective, reason }, quarantine: claim?.quarantine ?? false,
     capacityBytes: volume.geometry.capacitySectors * 512, acked: volume.writes.epoch?.ackedWon ?? claim?.start ?? 0, base: volume.base,
-    dirtyBytes: volume.index.dirtyBytes,
+    dirtyBytes: volume.serving ? volume.index.dirtyBytes : 0,
     inherited: volume.serving && volume.index.inherited.length > 0
       ? claim!.inherited.map((log) => ({ epoch: log.epoch, kept: log.kept, holders: log.holders.map((m) => m.host) })) : [],
     frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(),

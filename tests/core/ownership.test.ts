@@ -143,6 +143,19 @@ t.test('too few copies: acks freeze, everything is destaged, then write-through 
   t.equal(setOf(c), 'ac')
 })
 
+t.test('a late member that stays connected is asked again after a while', async (t) => {
+  const c = new Cluster({}, ['a', 'b'])
+  c.do('a', { type: 'want' })
+  c.do('a', { type: 'late', host: 'b', reason: 'its region is full' })
+  c.destage()
+  c.pass(1000)
+  t.equal(c.claim?.mode, 'write-through')
+  c.pass(20_000)
+  t.equal(c.claim?.mode, 'write-through', 'not too soon: every change interrupts the guest')
+  c.pass(15_000)
+  t.equal(c.claim?.mode, 'write-back')
+})
+
 t.test('R9: a sealed source resumes only by a claim change of its own', async (t) => {
   const c = new Cluster()
   c.do('a', { type: 'want' })
