@@ -121,14 +121,17 @@ export class PosixDirClaimStore implements ClaimStore {
     })
   }
 
+  /** Null where there is none, as right after a first claim, or nothing that could be read as one. */
   async readBeat(): Promise<Heartbeat | null> {
+    const text = await this.#bounded('read', async () => readFile(join(this.where, 'heartbeat.json'), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return ''
+      throw error
+    }))
     try {
-      const text = await this.#bounded('read', () => readFile(join(this.where, 'heartbeat.json'), 'utf8'))
       const beat = JSON.parse(text) as Partial<Heartbeat>
       if (typeof beat.epoch !== 'number' || typeof beat.counter !== 'number' || beat.owner === undefined) return null
       return { owner: beat.owner, epoch: toEpoch(beat.epoch), counter: beat.counter }
-    } catch (error) {
-      if (error instanceof Failure) throw error
+    } catch {
       return null
     }
   }

@@ -53,15 +53,15 @@ export async function startBlk(options: BlkOptions, log: Logger, progress: (done
 }
 
 function serve(options: BlkOptions, name: string, volume: GuestVolume, log: Logger): { device: DeviceServer; ended: Promise<void> } {
-  let device: DeviceServer | null = null
-  const ended = new Promise<void>((resolveEnded) => {
-    device = serveDevice({ name, volume, socket: options.socket, info: (m) => log.info(m), warn: (m) => log.warn(m), ended: resolveEnded })
-  })
-  return { device: device!, ended }
+  let resolveEnded = (): void => undefined
+  const ended = new Promise<void>((resolve) => { resolveEnded = resolve })
+  const device = serveDevice({ name, volume, socket: options.socket, info: (m) => log.info(m), warn: (m) => log.warn(m), ended: resolveEnded })
+  return { device, ended }
 }
 
-function bypass(ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger): RunningBlk {
+async function bypass(ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger): Promise<RunningBlk> {
   const { backing } = opened
+  await refuseDirty(opened, path)
   const volume = new BypassVolume(backing, {
     capacitySectors: backing.sizeBytes / 512, blockSizeBytes: 512, readOnly: options.readOnly, serial: basename(path).slice(0, 20),
     writeCache: options.durability === 'flush', discards: backing.discards,
@@ -82,11 +82,25 @@ function bypass(ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: 
 const claimDirectory = (path: string, opened: OpenedBacking, cache: string): string =>
   opened.isBlockDevice ? `${resolve(cache)}.holdfast` : `${dirname(path)}/.holdfast`
 
+const claimName = (path: string): string => basename(path).replace(/[^A-Za-z0-9._-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64) || 'disk'
+
+/** Served without its region, an image that was not released would show old data as if it were the newest. */
+async function refuseDirty(opened: OpenedBacking, path: string): Promise<void> {
+  // The claim of a block device is beside its region, which nobody names here.
+  const directory = `${dirname(path)}/.holdfast`
+  if (opened.isBlockDevice || !existsSync(`${directory}/${claimName(path)}`)) return
+  const claim = await new PosixDirClaimStore(directory, claimName(path)).read()
+  if (claim !== null && claim.released !== true) {
+    throw new Failure(EXIT.damaged, `${path} has data that is only in the cache region of its last run, on host ${claim.owner.host}; ` +
+      'give the region that was used then with --cache, there (nothing was changed)')
+  }
+}
+
 async function cached(
   ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger, progress: (done: number, total: number) => void,
 ): Promise<RunningBlk> {
   const { backing } = opened
-  const name = basename(path).replace(/[^A-Za-z0-9._-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64) || 'disk'
+  const name = claimName(path)
   const host = hostId()
   const store = new PosixDirClaimStore(claimDirectory(path, opened, options.cache!), name)
   const claim = await store.read()

@@ -42,7 +42,7 @@ class Server implements DeviceServer {
     this.#options = options
     const { socket } = options
     if ('path' in socket) this.#listen(this.#bind(socket.path))
-    else if (native.isListening(socket.fd)) this.#listen(socket.fd)
+    else if (isListening(socket.fd)) this.#listen(socket.fd)
     else this.#session(socket.fd)
   }
 
@@ -115,5 +115,13 @@ class Server implements DeviceServer {
     }
     this.#listenFd = -1
     for (const session of this.#sessions) session.close('the back end stops')
+  }
+}
+
+function isListening(fd: number): boolean {
+  try {
+    return native.isListening(fd)
+  } catch (error) {
+    throw new Failure(EXIT.usage, `descriptor ${fd} cannot be served: ${(error as Error).message}; hand over a listening or a connected unix socket`, { cause: error })
   }
 }
