@@ -53,6 +53,11 @@ export const limits = {
   /** Headers read at once while a log is indexed or scanned, and writes at once while a region is zeroed. */
   headerReadsMax: 64,
   formatDepth: 8,
+  /** Recordings: their text, their operations, the disk that can be verified, and the buffers of a replay. */
+  traceBytesMax: 256 * MIB,
+  traceOperationsMax: 5_000_000,
+  traceSectorsMax: 2 ** 28,
+  replayBufferBytesMax: 256 * MIB,
 
   /** One call to the claim store, and how many old claims stay for people to look at. */
   claimTimeoutMs: 5000,

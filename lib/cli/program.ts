@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander'
 import { EXIT } from '../core/failure.js'
 import { VERSION } from '../daemon/version.js'
+import type { ReplayArguments } from './replay.js'
 import { durationArgument, integerArgument, sizeArgument } from './arguments.js'
 
 const EXIT_CODES = `
@@ -23,7 +24,7 @@ export function program(): Command {
     .addHelpText('after', EXIT_CODES)
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
   const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush())
-  for (const command of [blk(), serve(), status(), volume, pki]) top.addCommand(command)
+  for (const command of [blk(), serve(), status(), volume, replay(), pki]) top.addCommand(command)
   settle(top)
   return top
 }
@@ -107,6 +108,24 @@ function volumeFlush(): Command {
 Example:
   holdfast volume flush db01 -p`)
     .action(async (name: string, options: FlushArguments) => (await import('./status.js')).flush(name, options))
+}
+
+function replay(): Command {
+  return new Command('replay')
+    .description('replay a recording of block I/O through a vhost-user socket, and check what is read')
+    .argument('<recording>', 'a holdfast-trace, a fio iolog (version 2 or 3) or blkparse text (docs/trace-format.md)')
+    .option('--socket-path <path>', 'the volume\'s socket; its content is overwritten')
+    .option('--convert <file>', 'write the recording as a holdfast-trace instead')
+    .option('--fit <size>', 'bring operations beyond this size down', sizeArgument)
+    .addOption(new Option('--depth <n>', 'operations at a time').argParser(integerArgument(1, 1024)).default(32))
+    .addOption(new Option('--queues <n>', 'queues used').argParser(integerArgument(1, 64)).default(1))
+    .option('--real-time', 'at the times of the recording instead of as fast as possible', false)
+    .option('--fresh', 'the disk is all zeros: check sectors that the recording never wrote as well', false)
+    .addOption(jsonOption())
+    .addHelpText('after', `
+Example:
+  holdfast replay fixtures/traces/database.trace --socket-path /run/vm1.sock --depth 8`)
+    .action(async (recording: string, options: ReplayArguments) => (await import('./replay.js')).replay(recording, options))
 }
 
 function pkiInit(): Command {
