@@ -4,7 +4,7 @@
 all: build
 
 help:
-	@echo 'make run       the demonstration: a VM on slow storage, moved, its host killed, its data verified (3 minutes)'
+	@echo 'make run       the demonstration: a VM on slow storage, moved, its host killed, its data verified (90 seconds)'
 	@echo '               SABOTAGE=ack-early runs a broken build, which must be caught; KEEP=1 keeps the files of a failed run'
 	@echo 'make test      all tests; T="core replay" only those with one of these words in their path'
 	@echo 'make           builds only: the native shim, and TypeScript to dist/'

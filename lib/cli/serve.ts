@@ -1,5 +1,7 @@
 /** `holdfast serve`. */
 import { loadConfig } from '../config/load.js'
+import { EXIT, Failure } from '../core/failure.js'
+import { limits } from '../limits.js'
 import { createLogger } from '../control/log.js'
 import { startHost } from '../daemon/serve.js'
 import { progressLine } from './progress.js'
@@ -15,5 +17,9 @@ export async function serve(configPath: string): Promise<void> {
   process.stdout.write(`holdfast: host ${config.host.name} serves ${volumes}; control socket ${config.host.control_socket}\n`)
   await stopped
   log.info('stopping: bringing what is dirty to the shared storage')
-  await running.stop()
+  const dirty = await running.stop()
+  if (dirty.length > 0) {
+    throw new Failure(EXIT.unsafe, `stopped after ${limits.stopTimeoutMs / 1000} s, before everything of ${dirty.join(', ')} was on the shared storage; ` +
+      'the rest is in the region and on the copies: start again, or use the volume on another host that has a copy')
+  }
 }

@@ -39,7 +39,7 @@ export const hostSchema = z.strictObject({
 
 export const regionSchema = z.strictObject({
   path,
-  size: size('5MiB', '8TiB').optional(),
+  size: size('5MiB', '1920GiB').optional(),
   segment_size: size('2MiB', '256MiB').default(limits.segmentBytesDefault),
 })
 

@@ -64,7 +64,7 @@ export interface RecordIdentity {
   readonly won: Won
   readonly start: Won
   readonly previousHeaderCrc: number
-  /** Everything up to here was known power-safe on the whole set when this record was made: what recovery may demand. */
+  /** All records of this log up to here were known power-safe on the whole set when this one was made: what recovery may demand. */
   readonly flushedWon: Won
 }
 

@@ -132,7 +132,7 @@ async function cached(
     banner: `serving ${path} on ${where}, policy write-back without copies: acknowledged writes are in ${options.cache} first`, ended,
     stop: async () => {
       device.close()
-      const clean = !volume.serving || await volume.release(limits.stopTimeoutMs)
+      const clean = await volume.release(limits.stopTimeoutMs) !== 'dirty'
       await volume.stop()
       await ring.drain()
       await region.close()

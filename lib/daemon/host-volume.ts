@@ -5,6 +5,7 @@ import { attachImage, heldName, imagePath, releaseImage } from '../backing/guard
 import { openBacking, type OpenedBacking } from '../backing/open.js'
 import { PosixDirClaimStore } from '../claim/posix-dir.js'
 import type { HostConfig, VolumeConfig } from '../config/schema.js'
+import { EXIT, Failure } from '../core/failure.js'
 import type { GuestView } from '../core/claim.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
@@ -45,6 +46,11 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
       errorFile: danger.error_file ?? null,
     },
   })
+  if (opened.isBlockDevice && config.claims === undefined) {
+    opened.backing.close()
+    throw new Failure(EXIT.config, `volume ${config.name}: its backing ${image} is a block device, so there is no shared folder beside it; ` +
+      'set claims to a directory that all hosts of this volume share')
+  }
   const store = new PosixDirClaimStore(config.claims ?? join(dirname(image), '.holdfast'), config.name)
   let guardedAs: string | null = null
   const volume = new Volume({
@@ -72,12 +78,13 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
     errors: () => opened.backing.errorGeneration,
     stop: async (timeoutMs) => {
       device.close()
-      const clean = await volume.release(timeoutMs)
+      const outcome = await volume.release(timeoutMs)
       await volume.stop()
-      if (clean && config.guard) releaseImage(image)
-      if (clean) log.info(`released: everything is on the backing${config.guard ? `, and ${heldName(image)} is ${image} again` : ''}`)
+      // Only who had the volume to the end may give the image its name back: a standby does not know who has it now.
+      if (outcome === 'released' && config.guard) releaseImage(image)
+      if (outcome === 'released') log.info(`released: everything is on the backing${config.guard ? `, and ${heldName(image)} is ${image} again` : ''}`)
       opened.backing.close()
-      return clean
+      return outcome !== 'dirty'
     },
   }
 }

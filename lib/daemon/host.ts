@@ -89,7 +89,14 @@ export class Host implements PeerHandler, HostControl {
   async #seal(peer: AcceptedPeer, volume: string, message: Extract<Request, { type: 'seal' }>, answer: (message: Answer) => void): Promise<void> {
     this.#parts.log.info(`${peer.host} seals epoch ${message.epoch} of ${volume}${message.handOver ? ' to take it over' : ''}`)
     const hosted = this.#byId(volume)
-    if (hosted !== undefined) { await hosted.volume.onSeal(message, answer); return }
+    if (hosted !== undefined) {
+      await hosted.volume.onSeal(message, (reply) => {
+        // The owner of that epoch may be cut off from the storage and write nothing: it learns from its replica (R6).
+        if (reply.type === 'sealed') this.replica.sealed(volume, message.epoch, peer.host)
+        answer(reply)
+      })
+      return
+    }
     try {
       const report = await this.holder.seal(volume, message.epoch)
       this.replica.sealed(volume, message.epoch, peer.host)

@@ -15,8 +15,8 @@ import { startVolume, writeCacheOf, type RunningVolume } from './host-volume.js'
 
 export interface RunningHost {
   readonly host: Host
-  /** Bounded; volumes that could not be drained keep their dirty data in the region and on their replicas. */
-  stop(): Promise<void>
+  /** Bounded; volumes that could not be drained keep their dirty data in the region and on their replicas. Resolves to their names. */
+  stop(): Promise<readonly string[]>
 }
 
 export async function startHost(config: HostConfig, log: Logger, progress: (done: number, total: number) => void): Promise<RunningHost> {
@@ -38,14 +38,15 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   await network?.start(host)
   const running: RunningVolume[] = []
   const control = new ControlServer(config.host.control_socket, host)
-  const stop = async (): Promise<void> => {
-    await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
+  const stop = async (): Promise<readonly string[]> => {
+    const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
     await control.stop()
     await network?.stop()
     await ring.drain()
     await region.close()
     ring.close()
     awake?.release()
+    return running.filter((_, i) => !clean[i]).map((hosted) => hosted.volume.name)
   }
   try {
     for (const volume of config.volume) {

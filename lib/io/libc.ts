@@ -6,7 +6,6 @@ const flockType = koffi.struct('holdfast_flock', { l_type: 'short', l_whence: 's
 const fcntlLock = libc.func('int fcntl(int fd, int cmd, _Inout_ holdfast_flock *lock)')
 const ioctlU64 = libc.func('int ioctl(int fd, ulong request, _Out_ uint64_t *value)')
 const ioctlInt = libc.func('int ioctl(int fd, ulong request, _Out_ int *value)')
-const fallocateCall = libc.func('int fallocate(int fd, int mode, int64 offset, int64 length)')
 void flockType
 
 const F_OFD_GETLK = 36
@@ -42,9 +41,4 @@ export function blockDeviceBytes(fd: number): number | null {
 export function blockDeviceSectorBytes(fd: number): number | null {
   const value = [0]
   return (ioctlInt(fd, BLKSSZGET, value) as number) === 0 ? value[0]! : null
-}
-
-/** posix space reservation; false when the file system cannot. */
-export function preallocate(fd: number, lengthBytes: number): boolean {
-  return (fallocateCall(fd, 0, 0, lengthBytes) as number) === 0
 }

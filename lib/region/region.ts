@@ -30,7 +30,7 @@ export interface RegionOptions {
 /** Opens the region, creating it where there is none. Whatever is not clearly ours is refused and not touched. */
 export async function openRegion(ring: IoRing, path: string, options: RegionOptions): Promise<FileRegion> {
   if (!existsSync(path)) createFile(path, options)
-  checkSize(path, options)
+  checkSize(path)
   const file = await openBlockFile(ring, path, { readOnly: false })
   try {
     if (!ofdLock(file.fd, 'write', 0, 1)) throw new Failure(EXIT.unsafe, `region ${path} is in use by another process; one daemon has one region`)
@@ -62,9 +62,10 @@ function createFile(path: string, options: RegionOptions): void {
   closeSync(fd)
 }
 
-function checkSize(path: string, options: RegionOptions): void {
+/** Which segments an existing region has is for its superblock to say. */
+function checkSize(path: string): void {
   const status = statSync(path)
-  if (status.isFile()) checkBytes(path, status.size, options.segmentBytes)
+  if (status.isFile()) checkBytes(path, status.size, limits.segmentBytesMin)
 }
 
 function checkBytes(path: string, sizeBytes: number, segmentBytes: number): void {

@@ -4,7 +4,8 @@
  * A log ends at its first bad record. Whether that is a torn tail or damage is decided by what lies beyond: every
  * record names the won that was known power-safe when it was made, so a later good record that vouches for the bad
  * one proves damage (H4). Without such a witness the bad record was never confirmed as power-safe, and losing it
- * with the power is what `durability = "flush"` allows; with "write" every record is its successor's witness.
+ * with the power is what `durability = "flush"` allows; with "write" a record is vouched for by those made after it
+ * was acknowledged.
  */
 import { EXIT, Failure } from '../core/failure.js'
 import { HEADER_BYTES, parseHeader, verifyPayload, type RecordHeader } from '../core/record.js'
@@ -118,7 +119,7 @@ async function readSegment(file: BlockFile, index: number, segmentBytes: number,
 function goodRecord(bytes: Uint8Array, at: number, segment: SegmentHeader, expected: Won, previousCrc: number): RecordHeader | null {
   const header = parseHeader(bytes.subarray(at, at + HEADER_BYTES), crc)
   if ('problem' in header) {
-    if (header.kind === 'newer') throw new Failure(EXIT.damaged, `${header.problem}; run the newer release, nothing was changed`)
+    if (header.kind === 'newer') throw new Failure(EXIT.config, `${header.problem}; run the newer release, nothing was changed`)
     return null
   }
   const belongs = header.volume === segment.volume && header.epoch === segment.epoch && header.nonce === segment.nonce && header.start === segment.start

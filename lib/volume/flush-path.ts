@@ -32,8 +32,6 @@ export class FlushPath implements CompletionTarget {
 
   constructor(shell: FlushShell) { this.#shell = shell }
 
-  get idle(): boolean { return this.#waiting.length === 0 && this.#served.length === 0 }
-
   submit(request: GuestRequest): void {
     this.#waiting.push(request)
     this.#next()

@@ -67,7 +67,6 @@ export class ReadPath implements CompletionTarget {
 
   constructor(shell: ReadShell) { this.#shell = shell }
 
-  get idle(): boolean { return this.#jobs === 0 && this.#deferred.length === 0 }
 
   submit(request: GuestRequest): void {
     if (this.#shell.mustWait(request)) { this.#deferred.push(request); return }

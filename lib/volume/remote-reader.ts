@@ -61,6 +61,11 @@ export class RemoteReader {
         if (peer === undefined || peer.incarnation !== holder.incarnation) continue
         try {
           const answer = await peer.request(request, limits.remoteReadTimeoutMs)
+          // R4: only a holder whose base covers all that was kept may send a reader to the backing.
+          if (answer.message.type === 'readTrimmed' && answer.message.base < log.start + log.kept) {
+            last = `${holder.host}: its log is gone, and only what lies up to ${answer.message.base} is on the backing`
+            continue
+          }
           if (answer.message.type === 'problem') { last = `${holder.host}: ${answer.message.reason}`; continue }
           return { answer, host: holder.host }
         } catch (error) {

@@ -17,15 +17,12 @@ export class StagedRecord {
   /** Won of the record in the present epoch. */
   won = 0
   lengthBytes = 0
-  headerCrc = 0
   /** Where it lies in the region: bytes from its start. */
   offsetBytes = 0
   /** An append to the region is under way from this memory. */
   writing = false
   /** It is power-safe where it is stored, without a flush. */
   durable = false
-  /** When it was sent to the members; for the deadline. */
-  sentAtMs = 0
 
   get bytes(): Uint8Array { return this.memory.bytes.subarray(0, this.lengthBytes) }
 }

@@ -124,8 +124,6 @@ export class VolumeIndex {
     this.#relink()
   }
 
-  clear(): void { this.inherit([]) }
-
   #relink(): void {
     this.#levels = [this.#active, ...(this.#flushing === null ? [] : [this.#flushing]), ...[...this.#inherited].reverse()]
   }

@@ -360,9 +360,12 @@ export class Volume implements GuestVolume {
       if (request.handOver && this.driver.state.attempt !== null) { answer({ type: 'sealRefused', reason: 'a claim change is under way there' }); return }
     }
     try {
-      this.#handingOver = this.#serving
-      await this.writes.freeze()
-      await this.#quiet()
+      // A late seal of an epoch that this host has left behind itself changes nothing here, and must not stop the present one.
+      if (this.#serving && request.epoch >= this.claim!.epoch) {
+        this.#handingOver = true
+        await this.writes.freeze()
+        await this.#quiet()
+      }
       const report = await holder.seal(request.volume, request.epoch)
       this.driver.dispatch({ type: 'selfSealed', epoch: request.epoch, reason: request.handOver ? 'handed over' : 'sealed by a takeover' })
       const quiet = this.#servedEpoch === request.epoch && backing.outstandingWrites === 0
@@ -534,8 +537,13 @@ export class Volume implements GuestVolume {
     return { effective, reason: null }
   }
 
-  /** A clean stop: everything on the backing, then a claim that says so. False when the time was not enough. */
-  async release(timeoutMs: number): Promise<boolean> {
+  /**
+   * A clean stop: everything on the backing, then a claim that says so. 'dirty' when the time was not enough.
+   * 'notOwner': another host has the volume, or nobody; what this host last read of the claim is no ground for anything.
+   */
+  async release(timeoutMs: number): Promise<'released' | 'notOwner' | 'dirty'> {
+    const self = this.#shell.holder.self.host
+    if (!this.#serving) return this.claim?.owner.host === self && this.claim.released !== true ? 'dirty' : 'notOwner'
     const until = this.#shell.nowMs() + timeoutMs
     while (this.#serving && this.#shell.nowMs() < until) {
       if (this.index.empty && !this.claim!.quarantine && this.driver.state.attempt === null) {
@@ -548,7 +556,8 @@ export class Volume implements GuestVolume {
         this.#flushWanted--
       }
     }
-    return this.claim?.released === true
+    if (this.claim?.owner.host !== self) return 'notOwner'
+    return this.claim.released === true ? 'released' : 'dirty'
   }
 
   async stop(): Promise<void> {

@@ -85,7 +85,6 @@ export class WritePath implements CompletionTarget {
 
   get epoch(): EpochLog | null { return this.#epoch }
   get links(): readonly Link[] { return this.#links }
-  get idle(): boolean { return this.#inFlight.length === 0 && this.#pendingHead === this.#pending.length && this.#parked.length === 0 }
 
   // --- from the guest ------------------------------------------------------------------------------------------------
 
@@ -177,12 +176,10 @@ export class WritePath implements CompletionTarget {
     const won = toWon(epoch.start + epoch.ledger.append())
     const { lengthBytes, headerCrc } = slot.builder.seal({
       volume: epoch.claim.volume, epoch: epoch.epoch, nonce: epoch.claim.nonce, won, start: epoch.start,
-      previousHeaderCrc: epoch.log.lastHeaderCrc, flushedWon: toWon(Math.max(0, epoch.flushed)),
+      previousHeaderCrc: epoch.log.lastHeaderCrc, flushedWon: epoch.powerSafe,
     }, crc)
     slot.won = won
     slot.lengthBytes = lengthBytes
-    slot.headerCrc = headerCrc
-    slot.sentAtMs = this.#shell.nowMs()
     slot.writing = true
     slot.durable = this.#habit.record() || this.durable
     this.#inFlight.push(slot)
