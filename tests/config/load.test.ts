@@ -60,8 +60,8 @@ t.test('an unknown key is refused with the nearest known one, in every section',
 
 t.test('a wrong value is named with its key and what is legal', async (t) => {
   for (const [text, problem] of [
-    [`${HOST}size = "4KiB"`, 'region.size = "4KiB" must be a size from 5MiB to 8TiB, like "16MiB" or "8GiB"'],
-    [`${HOST}size = 17`, 'region.size = 17 must be a size from 5MiB to 8TiB, like "16MiB" or "8GiB"'],
+    [`${HOST}size = "4KiB"`, 'region.size = "4KiB" must be a size from 5MiB to 1920GiB, like "16MiB" or "8GiB"'],
+    [`${HOST}size = 17`, 'region.size = 17 must be a size from 5MiB to 1920GiB, like "16MiB" or "8GiB"'],
     [`${HOST}[timing]\nrenew = "2"`, 'timing.renew = "2" must be a duration from 50ms to 60s, like "500ms" or "2s"'],
     [`${HOST}[timing]\nrenew = "61s"`, 'timing.renew = "61s" must be a duration from 50ms to 60s, like "500ms" or "2s"'],
     [`${HOST}[replication]\nlisten = "::1:7400"`, 'replication.listen = "::1:7400" must be "host:port" or "[ipv6]:port", with a port from 1 to 65535'],
