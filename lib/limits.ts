@@ -53,6 +53,8 @@ export const limits = {
   /** Headers read at once while a log is indexed or scanned, and writes at once while a region is zeroed. */
   headerReadsMax: 64,
   formatDepth: 8,
+  /** The claim change of an online resize. */
+  resizeTimeoutMs: 10_000,
   /** Recordings: their text, their operations, the disk that can be verified, and the buffers of a replay. */
   traceBytesMax: 256 * MIB,
   traceOperationsMax: 5_000_000,

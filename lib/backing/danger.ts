@@ -27,6 +27,7 @@ export class DangerousBacking implements Backing {
 
   get path(): string { return this.#inner.path }
   get sizeBytes(): number { return this.#inner.sizeBytes }
+  refreshSize(): void { this.#inner.refreshSize() }
   get alignmentBytes(): number { return this.#inner.alignmentBytes }
   get readOnly(): boolean { return this.#inner.readOnly }
   get discards(): boolean { return this.#inner.discards }

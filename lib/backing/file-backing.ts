@@ -13,7 +13,6 @@ interface Pending { target: CompletionTarget | null; token: number }
 
 export class FileBacking implements Backing, CompletionTarget {
   readonly readOnly: boolean
-  readonly sizeBytes: number
   readonly #file: RingBlockFile
   readonly #pending: Pending[] = []
   readonly #free: number[] = []
@@ -28,10 +27,11 @@ export class FileBacking implements Backing, CompletionTarget {
   constructor(file: RingBlockFile, readOnly: boolean) {
     this.#file = file
     this.readOnly = readOnly
-    this.sizeBytes = roundDown(file.sizeBytes, 512)
   }
 
   get path(): string { return this.#file.path }
+  get sizeBytes(): number { return roundDown(this.#file.sizeBytes, 512) }
+  refreshSize(): void { this.#file.refreshSize() }
   get alignmentBytes(): number { return this.#file.alignmentBytes }
   /** Offered until the file system says it cannot; a zeroing then writes zeros, which the guest cannot tell apart. */
   get discards(): boolean { return this.#canPunch && !this.readOnly }

@@ -23,7 +23,7 @@ export function program(): Command {
     .version(VERSION)
     .addHelpText('after', EXIT_CODES)
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
-  const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush())
+  const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeResize())
   for (const command of [blk(), serve(), status(), volume, replay(), pki]) top.addCommand(command)
   settle(top)
   return top
@@ -108,6 +108,17 @@ function volumeFlush(): Command {
 Example:
   holdfast volume flush db01 -p`)
     .action(async (name: string, options: FlushArguments) => (await import('./status.js')).flush(name, options))
+}
+
+function volumeResize(): Command {
+  const command = new Command('resize')
+    .description('show the guest the size that the backing has now, after it was made larger; the guest keeps running')
+    .argument('<name>', 'volume')
+  for (const option of [...controlOptions(), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+Example:
+  truncate -s 200G /mnt/ds1/db01.raw.holdfast && holdfast volume resize db01`)
+    .action(async (name: string, options: ControlArguments) => (await import('./status.js')).resize(name, options))
 }
 
 function replay(): Command {

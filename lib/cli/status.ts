@@ -1,4 +1,5 @@
-/** `holdfast status` and `holdfast volume flush`. */
+/** `holdfast status` and what `holdfast volume` does. */
+import { formatBytes } from '../config/units.js'
 import { loadConfig } from '../config/load.js'
 import { hostSchema } from '../config/schema.js'
 import { ControlClient } from '../control/client.js'
@@ -20,4 +21,10 @@ export async function status(options: ControlArguments): Promise<void> {
 export async function flush(name: string, options: FlushArguments): Promise<void> {
   const result = await controlOf(options).flush(name, options.progress ? progressLine(`flushing ${name}`) : () => undefined)
   process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${name} is on its backing up to write ${result.base} (${result.seconds.toFixed(1)} s)\n`)
+}
+
+export async function resize(name: string, options: ControlArguments): Promise<void> {
+  const result = await controlOf(options).resize(name)
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n`
+    : `${name} has ${formatBytes(result.afterBytes)}${result.afterBytes === result.beforeBytes ? ' as before' : `, up from ${formatBytes(result.beforeBytes)}`}\n`)
 }

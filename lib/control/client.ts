@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { FlushResult, HostStatus } from '../ports/control.js'
+import type { FlushResult, HostStatus, ResizeResult } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type FlushLine = { readonly done: number; readonly total: number } | { readonly result: FlushResult } | ErrorBody
@@ -14,6 +14,15 @@ export class ControlClient {
   async status(): Promise<HostStatus> {
     for await (const line of this.#lines('GET', '/v1/status', limits.controlAnswerMs)) {
       const body = line as HostStatus | ErrorBody
+      if ('error' in body) throw new Failure(body.exitCode, body.error)
+      return body
+    }
+    return this.#ended()
+  }
+
+  async resize(volume: string): Promise<ResizeResult> {
+    for await (const line of this.#lines('POST', `/v1/volumes/${encodeURIComponent(volume)}/resize`, limits.resizeTimeoutMs + limits.controlAnswerMs)) {
+      const body = line as ResizeResult | ErrorBody
       if ('error' in body) throw new Failure(body.exitCode, body.error)
       return body
     }

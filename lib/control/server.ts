@@ -77,9 +77,11 @@ function answers(path: string): Promise<boolean> {
 async function handle(control: HostControl, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { method, url = '/' } = request
   try {
+    const resize = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/resize$/.exec(url)
     const flush = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/flush$/.exec(url)
     if (method === 'GET' && url === '/v1/status') reply(response, 200, control.status())
     else if (method === 'POST' && flush !== null) await streamFlush(control, flush[1]!, response)
+    else if (method === 'POST' && resize !== null) reply(response, 200, await control.resize(resize[1]!))
     else throw new Failure(EXIT.usage, `${method} ${url} is not part of the control API`)
   } catch (error) {
     const { exitCode, message } = asFailure(error)

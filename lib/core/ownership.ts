@@ -30,6 +30,10 @@ export type Phase = 'standby' | 'claiming' | 'serving' | 'sealed' | 'failed'
 type Kind = 'take' | 'own'
 type Step = 'reading' | 'waiting' | 'asking' | 'flushing' | 'sealing' | 'swapping' | 'confirming'
 
+/** What an attempt changes besides set and mode. */
+type Flags = Pick<Attempt, 'clearQuarantine' | 'release' | 'capacityBytes'>
+const UNCHANGED: Flags = { clearQuarantine: false, release: false, capacityBytes: null }
+
 interface Attempt {
   readonly kind: Kind
   readonly sinceMs: number
@@ -48,6 +52,7 @@ interface Attempt {
   waitedOut: boolean
   readonly clearQuarantine: boolean
   readonly release: boolean
+  readonly capacityBytes: number | null
 }
 
 export interface OwnershipState {
@@ -87,6 +92,8 @@ export type OwnershipEvent =
   | { readonly type: 'progress'; readonly drained: boolean; readonly inheritedDone: boolean }
   | { readonly type: 'quarantineOver' }
   | { readonly type: 'release' }
+  /** The backing has grown to this, and the guest shall see it. */
+  | { readonly type: 'resize'; readonly capacityBytes: number }
   | { readonly type: 'tick' }
 
 export type OwnershipEffect =
@@ -149,8 +156,9 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'late': s.late.set(event.host, env.nowMs); break
     case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
     case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
-    case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { clearQuarantine: true, release: false }); break
-    case 'release': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { clearQuarantine: false, release: true }); break
+    case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, clearQuarantine: true }); break
+    case 'release': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, release: true }); break
+    case 'resize': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, capacityBytes: event.capacityBytes }); break
     case 'tick': for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break
     default: unreachable(event, 'ownership event')
   }
@@ -192,7 +200,7 @@ function reviewSet(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
     (claim.mode === 'write-back' && joins && others.length < s.policy.copies) ||
     // R-migration: the source stays in the set until what it holds is on the backing.
     (claim.mode === 'write-back' && spare && s.inheritedDone && others.length > s.policy.copies)
-  if (change) beginOwn(s, env, out, { clearQuarantine: false, release: false })
+  if (change) beginOwn(s, env, out, UNCHANGED)
 }
 
 function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
@@ -204,7 +212,7 @@ function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
 
 // --- attempts ------------------------------------------------------------------------------------------------------
 
-function newAttempt(kind: Kind, env: Env, flags: { clearQuarantine: boolean; release: boolean }): Attempt {
+function newAttempt(kind: Kind, env: Env, flags: Flags): Attempt {
   return {
     kind, sinceMs: env.nowMs, step: 'reading', from: null, awaiting: [], reports: [], deadlineMs: 0, next: null, kept: 0,
     deadSinceMs: null, unread: false, waitedOut: false, ...flags,
@@ -212,12 +220,12 @@ function newAttempt(kind: Kind, env: Env, flags: { clearQuarantine: boolean; rel
 }
 
 function beginTake(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
-  s.attempt = newAttempt('take', env, { clearQuarantine: false, release: false })
+  s.attempt = newAttempt('take', env, UNCHANGED)
   s.phase = 'claiming'
   out.push({ type: 'readClaim' })
 }
 
-function beginOwn(s: OwnershipState, env: Env, out: OwnershipEffect[], flags: { clearQuarantine: boolean; release: boolean }): void {
+function beginOwn(s: OwnershipState, env: Env, out: OwnershipEffect[], flags: Flags): void {
   s.attempt = newAttempt('own', env, flags)
   s.attempt.from = s.claim
   out.push({ type: 'freeze' })
@@ -291,7 +299,7 @@ function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: Owners
       wait(s, env, 50, `waiting for ${s.policy.copies} of {${s.policy.replicas.join(', ')}} to connect`)
       return
     }
-    swap(s, firstClaim(s.volume.newId, s.volume.guest, { ...desired, self: s.self, nonce: env.nonce, clearQuarantine: false, released: false }), 0, out)
+    swap(s, firstClaim(s.volume.newId, s.volume.guest, { ...desired, self: s.self, nonce: env.nonce, clearQuarantine: false, released: false, capacityBytes: null }), 0, out)
     return
   }
   if (sameMember(claim.owner, s.self) || isReleased(claim)) { seal(s, env, out); return }
@@ -385,7 +393,7 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const claim = a.from!
   for (const m of a.awaiting) if (a.kind === 'own' && m.host !== s.self.host) s.late.set(m.host, env.nowMs)
   a.awaiting = []
-  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release }
+  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release, capacityBytes: a.capacityBytes }
   const target = a.release ? { set: [s.self], mode: 'write-back' as ClaimMode } : targetOf(s, a)
   if (a.kind === 'own' && !a.reports.some((r) => sameMember(r.member, s.self))) {
     // The own region did not take the seal: nothing can be promised from here any more.
@@ -481,7 +489,7 @@ function serve(s: OwnershipState, out: OwnershipEffect[]): void {
 
 /** An own change that cannot be made: sealed at this epoch already, so only a change that can be made resumes service. */
 function resume(s: OwnershipState, claim: Claim, env: Env, out: OwnershipEffect[], reason: string): void {
-  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: false, released: false }
+  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: false, released: false, capacityBytes: null }
   const staying = s.attempt!.reports.map((r) => r.member)
   const decision = decideChange(claim, s.attempt!.reports, { ...wish, set: staying, mode: 'write-back' }, true)
   assert(decision.ok, `a running owner can always go on as write-back (${reason})`)

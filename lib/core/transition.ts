@@ -24,6 +24,8 @@ export interface ChangeWish {
   /** Quarantine has passed, and everything above base was written again and flushed since (R8c). */
   readonly clearQuarantine: boolean
   readonly released: boolean
+  /** The disk as the guest shall see it; null: as before. It only grows. */
+  readonly capacityBytes: number | null
 }
 
 export type Decision =
@@ -84,9 +86,11 @@ export function decideChange(
   if (wish.released && (inherited.length > 0 || quarantine)) return no('a release needs everything on the backing first')
   assert(!wish.clearQuarantine || running, 'only the running owner has watched the quarantine pass (R8c)')
   const { released: _released, ...carried } = claim
+  const capacityBytes = wish.capacityBytes ?? claim.guest.capacityBytes
+  assert(capacityBytes >= claim.guest.capacityBytes, 'a disk never shrinks under its guest')
   const next: Claim = {
     ...carried, epoch: epoch(claim.epoch + 1), owner: wish.self, set: wish.set, mode: wish.mode, start: end, inherited, base,
-    quarantine, nonce: wish.nonce, ...(wish.released ? { released: true as const } : {}),
+    quarantine, guest: { ...claim.guest, capacityBytes }, nonce: wish.nonce, ...(wish.released ? { released: true as const } : {}),
   }
   return { ok: true, next, kept }
 }

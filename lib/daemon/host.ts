@@ -3,7 +3,7 @@
  */
 import type { Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
-import type { FlushResult, HostControl, HostStatus } from '../ports/control.js'
+import type { FlushResult, ResizeResult, HostControl, HostStatus } from '../ports/control.js'
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
 } from '../ports/peer.js'
@@ -134,11 +134,16 @@ export class Host implements PeerHandler, HostControl {
     }
   }
 
-  async flush(name: string, progress: (doneBytes: number, totalBytes: number) => void): Promise<FlushResult> {
+  #named(name: string): HostedVolume {
     const hosted = this.#volumes.get(name)
-    if (hosted === undefined) {
-      throw new Failure(EXIT.usage, `no volume ${name} on this host; there are: ${[...this.#volumes.keys()].join(', ') || 'none'}`)
-    }
+    if (hosted === undefined) throw new Failure(EXIT.usage, `no volume ${name} on this host; there are: ${[...this.#volumes.keys()].join(', ') || 'none'}`)
+    return hosted
+  }
+
+  async resize(name: string): Promise<ResizeResult> { return { volume: name, ...await this.#named(name).volume.resize() } }
+
+  async flush(name: string, progress: (doneBytes: number, totalBytes: number) => void): Promise<FlushResult> {
+    const hosted = this.#named(name)
     const started = performance.now()
     const total = hosted.volume.index.dirtyBytes
     const timer = setInterval(() => progress(Math.min(hosted.volume.destager.progressBytes, total), total), 200)

@@ -36,7 +36,7 @@ class Continued implements CompletionTarget {
 export class RingBlockFile implements BlockFile, CompletionTarget {
   readonly path: string
   readonly fd: number
-  readonly sizeBytes: number
+  #sizeBytes: number
   readonly alignmentBytes: number
   readonly isBlockDevice: boolean
   readonly #ring: IoRing
@@ -54,10 +54,13 @@ export class RingBlockFile implements BlockFile, CompletionTarget {
     this.#ring = ring
     this.path = path
     this.fd = fd
-    this.sizeBytes = sizeBytes
+    this.#sizeBytes = sizeBytes
     this.alignmentBytes = alignmentBytes
     this.isBlockDevice = isBlockDevice
   }
+
+  get sizeBytes(): number { return this.#sizeBytes }
+  refreshSize(): void { this.#sizeBytes = sizeOf(this.fd, this.isBlockDevice) }
 
   read(address: number, lengthBytes: number, offsetBytes: number, target: CompletionTarget, token: number): void {
     this.#ring.read(this.fd, address, lengthBytes, offsetBytes, this, this.#track(0, address, lengthBytes, offsetBytes, target, token))
@@ -120,8 +123,7 @@ export async function openBlockFile(ring: IoRing, path: string, options: OpenOpt
     const status = fstatSync(fd)
     const isBlockDevice = status.isBlockDevice()
     if (!isBlockDevice && !status.isFile()) throw new Failure(EXIT.config, `${path} is neither a regular file nor a block device`)
-    const sizeBytes = isBlockDevice ? blockDeviceBytes(fd) : status.size
-    assert(sizeBytes !== null, 'a block device has a size')
+    const sizeBytes = sizeOf(fd, isBlockDevice)
     const alignment = isBlockDevice ? (blockDeviceSectorBytes(fd) ?? 4096) : await probeAlignment(ring, fd, sizeBytes)
     return new RingBlockFile(ring, path, fd, sizeBytes, alignment, isBlockDevice)
   } catch (error) {
@@ -142,4 +144,10 @@ async function probeAlignment(ring: IoRing, fd: number, sizeBytes: number): Prom
   } finally {
     memory.free()
   }
+}
+
+function sizeOf(fd: number, isBlockDevice: boolean): number {
+  const sizeBytes = isBlockDevice ? blockDeviceBytes(fd) : fstatSync(fd).size
+  assert(sizeBytes !== null, 'a block device has a size')
+  return sizeBytes
 }

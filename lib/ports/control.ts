@@ -78,9 +78,13 @@ export interface FlushResult {
   readonly seconds: number
 }
 
+export interface ResizeResult { readonly volume: string; readonly beforeBytes: number; readonly afterBytes: number }
+
 /** Errors are Failure, with the exit code that a command should end with. */
 export interface HostControl {
   status(): HostStatus
   /** Resolves when everything acknowledged before the call is on the backing. `progress` gets bytes done and in all. */
   flush(volume: string, progress: (doneBytes: number, totalBytes: number) => void): Promise<FlushResult>
+  /** Takes the backing's present size for the guest's disk. */
+  resize(volume: string): Promise<ResizeResult>
 }

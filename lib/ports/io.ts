@@ -33,4 +33,6 @@ export interface Backing extends BlockFile {
   readonly outstandingWrites: number
   /** Raised by every error of a write or flush: a flush vouches only for writes of the same generation (R18). */
   readonly errorGeneration: number
+  /** Looks at the size again, which an administrator may have changed; `sizeBytes` follows. */
+  refreshSize(): void
 }

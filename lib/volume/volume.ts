@@ -71,6 +71,8 @@ export class Volume implements GuestVolume {
   readonly #flushes: FlushPath
   readonly #remote: RemoteReader
   readonly #frontEnds = new Set<FrontEnd>()
+  #shownBytes = 0
+  #geometry: { readonly of: GuestView; readonly geometry: Geometry } | null = null
   readonly #trimmedBy = new Map<string, Won>()
   readonly #baseWaiters: { readonly target: Won; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
   #tick: NodeJS.Timeout | null = null
@@ -124,6 +126,12 @@ export class Volume implements GuestVolume {
   get base(): Won { return this.id === null ? toWon(0) : this.#shell.holder.region.volumeState(this.id).base }
   get geometry(): Geometry {
     const guest = this.driver.state.claim?.guest ?? this.#options.guest
+    // Asked for with every request; a claim's view of the guest is never changed, only replaced.
+    if (this.#geometry?.of !== guest) this.#geometry = { of: guest, geometry: this.#geometryOf(guest) }
+    return this.#geometry.geometry
+  }
+
+  #geometryOf(guest: GuestView): Geometry {
     return {
       capacitySectors: Math.floor(guest.capacityBytes / 512), blockSizeBytes: guest.blockSizeBytes, readOnly: this.#options.readOnly,
       serial: guest.serial, writeCache: guest.durability === 'flush', discards: guest.discards,
@@ -142,6 +150,7 @@ export class Volume implements GuestVolume {
       this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable() })
       if (claim.owner.host === this.#shell.holder.self.host && claim.released !== true) this.driver.dispatch({ type: 'want' })
     }
+    this.#shownBytes = this.geometry.capacitySectors * 512
     this.#tick = setInterval(() => this.#onTick(), TICK_MS)
   }
 
@@ -211,6 +220,36 @@ export class Volume implements GuestVolume {
     return this.claim?.mode === 'write-through' && this.index.touchesOwn(request.lbaSectors, request.lengthSectors)
   }
 
+  /**
+   * The backing was made larger: the claim says so, then the guest is told. A backing that became smaller is refused.
+   * Returns the capacity before and now, in bytes.
+   */
+  async resize(): Promise<{ beforeBytes: number; afterBytes: number }> {
+    const claim = this.claim
+    if (!this.#serving || claim === null) throw new Failure(EXIT.unsafe, `volume ${this.name} is not served by this host${claim === null ? '' : ` but by ${claim.owner.host}`}; resize it there`)
+    const { backing } = this.#shell, beforeBytes = claim.guest.capacityBytes
+    backing.refreshSize()
+    const afterBytes = backing.sizeBytes
+    if (afterBytes < beforeBytes) {
+      throw new Failure(EXIT.unsafe, `${backing.path} has ${afterBytes} bytes, less than the ${beforeBytes} that the guest uses; make it at least as large again`)
+    }
+    const until = this.#shell.nowMs() + limits.resizeTimeoutMs
+    while (this.#serving && this.claim!.guest.capacityBytes < afterBytes) {
+      if (this.#shell.nowMs() > until) throw new Failure(EXIT.unreachable, `the claim of ${this.name} could not be changed within ${limits.resizeTimeoutMs / 1000} s; try again`)
+      this.driver.dispatch({ type: 'resize', capacityBytes: afterBytes })
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    if (!this.#serving) throw new Failure(EXIT.unsafe, `volume ${this.name} went to another host meanwhile; resize it there`)
+    return { beforeBytes, afterBytes }
+  }
+
+  /** Front ends learn of another size when it is true: by a resize here, or by one while another host had the volume. */
+  #tellSize(capacityBytes: number): void {
+    if (this.#shownBytes === capacityBytes) return
+    this.#shownBytes = capacityBytes
+    for (const frontEnd of this.#frontEnds) frontEnd.onResized()
+  }
+
   // --- serving ---------------------------------------------------------------------------------------------------------------
 
   async #serve(claim: Claim, from: Claim | null, kept: number, running: boolean): Promise<void> {
@@ -222,6 +261,8 @@ export class Volume implements GuestVolume {
       this.index.sealOwn()
     } else {
       await this.#shell.owned(claim)
+      // It may have been resized while another host had it.
+      this.#shell.backing.refreshSize()
       this.index.inherit(await this.#inheritedLevels(claim))
       this.#ownedSinceMs = this.#shell.nowMs()
       this.destager.resume()
@@ -244,6 +285,7 @@ export class Volume implements GuestVolume {
       (claim.inherited.length > 0 ? `, inherited ${claim.inherited.map((l) => `epoch ${l.epoch} from ${l.holders.map((m) => m.host).join('/')}`).join(', ')}` : ''))
     this.#progressed()
     this.#reads.recheck()
+    this.#tellSize(claim.guest.capacityBytes)
     if (!running) for (const frontEnd of [...this.#frontEnds]) frontEnd.onOwned()
     this.#refusedRoom = true
     this.#room()

@@ -1,6 +1,6 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
-import type { FlushResult, HostControl, HostStatus, VolumeStatus } from '../../lib/ports/control.js'
+import type { FlushResult, ResizeResult, HostControl, HostStatus, VolumeStatus } from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
@@ -28,6 +28,10 @@ export class FakeHost implements HostControl {
   answer: () => HostStatus = () => hostStatus()
 
   status(): HostStatus { return this.answer() }
+
+  resize(volume: string): Promise<ResizeResult> {
+    return volume === 'db01' ? Promise.resolve({ volume, beforeBytes: 2 ** 30, afterBytes: 2 ** 31 }) : Promise.reject(new Failure(64, `no volume ${volume} on this host`))
+  }
 
   flush(volume: string, progress: (done: number, total: number) => void): Promise<FlushResult> {
     const flush = this.flushes.get(volume)

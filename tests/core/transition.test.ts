@@ -7,7 +7,7 @@ import { guest } from './cluster-model.js'
 const member = (host: string) => ({ host, incarnation: host.repeat(32).slice(0, 32) })
 const [a, b, c] = [member('a'), member('b'), member('c')]
 const wish = (over: Partial<ChangeWish> = {}): ChangeWish =>
-  ({ self: b, set: [b, c], mode: 'write-back', nonce: 'd'.repeat(32), clearQuarantine: false, released: false, ...over })
+  ({ self: b, set: [b, c], mode: 'write-back', nonce: 'd'.repeat(32), clearQuarantine: false, released: false, capacityBytes: null, ...over })
 const claim = (over: Partial<Claim> = {}): Claim =>
   ({ ...firstClaim('v', guest, wish({ self: a, set: [a, b, c] })), start: won(10), base: won(4), epoch: epoch(5), ...over })
 const report = (m: typeof a, length: number, base = 0, quiet = false): SealReport => ({ member: m, length, base: won(base), quiet })
@@ -57,4 +57,12 @@ t.test('R3, R5: who may append', async (t) => {
   t.match(refuseAppend(epoch(5), epoch(5), [a, b], b), /sealed/)
   t.match(refuseAppend(epoch(4), epoch(5), [a, c], b), /not a member/)
   t.equal(refuseAppend(epoch(4), epoch(5), [a, b], b), null)
+})
+
+t.test('the disk grows by a claim change, and never shrinks', async (t) => {
+  const d = decideChange(claim(), [report(a, 7)], wish({ self: a, set: [a], capacityBytes: guest.capacityBytes * 2 }), true)
+  t.match(d, { ok: true, next: { guest: { ...guest, capacityBytes: guest.capacityBytes * 2 } } })
+  const after = decideChange(d.ok ? d.next : claim(), [report(a, 0)], wish({ self: a, set: [a] }), true)
+  t.match(after, { ok: true, next: { guest: { capacityBytes: guest.capacityBytes * 2 } } }, 'and stays')
+  t.throws(() => decideChange(claim(), [report(a, 7)], wish({ self: a, set: [a], capacityBytes: 512 }), true), /never shrinks/)
 })
