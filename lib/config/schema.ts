@@ -29,6 +29,7 @@ const flag = z.boolean({ error: 'must be true or false' })
 const pattern = (regex: RegExp, message: string) => z.string({ error: message }).regex(regex, message)
 const hostId = pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be a host id: small letters, digits and "-", at most 63')
 const copies = `must be a whole number from 0 to ${limits.copiesMax}`
+const iops = 'must be a whole number from 1 to 10000000'
 const fraction = 'must be a number from 0 to 1'
 
 export const hostSchema = z.strictObject({
@@ -74,6 +75,9 @@ export const volumeSchema = z.strictObject({
   block_size: z.union([z.literal(512), z.literal(4096)], { error: 'must be 512 or 4096' }).default(512),
   read_only: flag.default(false),
   discard: flag.default(true),
+  limit_iops: z.number({ error: iops }).int(iops).min(1, iops).max(10_000_000, iops).optional(),
+  limit_bandwidth: size('4KiB', '1TiB').optional(),
+  limit_burst: duration('1ms', '60s').default(1000),
   destage_delay: duration('1ms', '1h').default(1000),
   destage_at: size('1MiB', '1TiB').default(64 * 1024 * 1024),
   guard: flag.default(true),

@@ -12,6 +12,7 @@ import { native } from 'vhost-user-ts-bindings'
 import type { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { Logger } from '../control/log.js'
+import { ThrottledVolume } from '../volume/throttled-volume.js'
 import { Volume } from '../volume/volume.js'
 import type { Host, HostedVolume } from './host.js'
 
@@ -71,7 +72,9 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
     },
   })
   await volume.start()
-  const device = serveDevice({ name: config.name, volume, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m) })
+  const rates = { iops: config.limit_iops ?? null, bytesPerSecond: config.limit_bandwidth ?? null, burstMs: config.limit_burst }
+  const shown = rates.iops === null && rates.bytesPerSecond === null ? volume : new ThrottledVolume(volume, rates, native.bootTimeMs)
+  const device = serveDevice({ name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m) })
   const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {
     volume, device, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`,
