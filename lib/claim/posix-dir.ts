@@ -23,15 +23,21 @@ const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoExc
 
 export class PosixDirClaimStore implements ClaimStore {
   readonly where: string
-  readonly #temporary: string
+  readonly #mine = `.new-${process.pid}-${randomBytes(4).toString('hex')}`
+  #calls = 0
 
   constructor(directory: string, volume: string) {
     if (!NAME.test(volume)) throw new Failure(EXIT.config, `"${volume}" is not a volume name: letters, digits, ".", "_" and "-", at most 64`)
     this.where = join(directory, volume)
-    this.#temporary = `.new-${process.pid}-${randomBytes(4).toString('hex')}`
   }
 
   #file(epoch: number): string { return join(this.where, `epoch-${String(epoch).padStart(16, '0')}.json`) }
+
+  /**
+   * A name for one call only: an earlier one that is still under way, or hung half-way, may have linked its file under
+   * a claim's name already, and writing to it again would change a claim that others have read.
+   */
+  #temporary(): string { return join(this.where, `${this.#mine}-${++this.#calls}`) }
 
   read(): Promise<Claim | null> { return this.#bounded('read', () => this.#read()) }
 
@@ -58,13 +64,8 @@ export class PosixDirClaimStore implements ClaimStore {
   }
 
   async #claimAt(epoch: number): Promise<Claim | null> {
-    let text: string
-    try {
-      text = await readFile(this.#file(epoch), 'utf8')
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return null
-      throw error
-    }
+    const text = await textOf(this.#file(epoch))
+    if (text === null) return null
     const claim = decodeClaim(text, this.#file(epoch))
     if (claim.epoch !== epoch) throw new Failure(EXIT.damaged, `the claim ${this.#file(epoch)} says epoch ${claim.epoch}; nothing was changed: somebody renamed it`)
     return claim
@@ -81,9 +82,9 @@ export class PosixDirClaimStore implements ClaimStore {
   async #swap(expected: Epoch, next: Claim): Promise<SwapOutcome> {
     await mkdir(this.where, { recursive: true })
     const target = this.#file(expected + 1)
-    const temporary = join(this.where, `${this.#temporary}-${next.epoch}`)
-    await writeDurably(temporary, encodeClaim(next))
+    const temporary = this.#temporary()
     try {
+      await writeDurably(temporary, encodeClaim(next))
       await link(temporary, target)
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
@@ -94,6 +95,8 @@ export class PosixDirClaimStore implements ClaimStore {
       await unlink(temporary).catch(() => undefined)
     }
     await syncDirectory(this.where)
+    // Old claims are cleared away, so a change that comes far too late finds its name free.
+    if (await this.#newestListed() > next.epoch) return 'lost'
     await this.#prune(next.epoch)
     return 'won'
   }
@@ -109,24 +112,22 @@ export class PosixDirClaimStore implements ClaimStore {
 
   beat(heartbeat: Heartbeat): Promise<void> {
     return this.#bounded('renew', async () => {
-      const temporary = join(this.where, `${this.#temporary}-beat`)
-      const file = await open(temporary, 'w')
+      const temporary = this.#temporary()
       try {
-        await file.writeFile(`${JSON.stringify(heartbeat)}\n`)
-        await file.datasync()
-      } finally {
-        await file.close()
+        await writeDurably(temporary, `${JSON.stringify(heartbeat)}\n`)
+        await rename(temporary, join(this.where, 'heartbeat.json'))
+      } catch (error) {
+        await unlink(temporary).catch(() => undefined)
+        throw error
       }
-      await rename(temporary, join(this.where, 'heartbeat.json'))
     })
   }
 
-  /** Null where there is none, as right after a first claim, or nothing that could be read as one. */
+  /** Null where there is none, or nothing that could be read as one. */
   async readBeat(): Promise<Heartbeat | null> {
-    const text = await this.#bounded('read', async () => readFile(join(this.where, 'heartbeat.json'), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return ''
-      throw error
-    }))
+    const text = await this.#bounded('read', () => textOf(join(this.where, 'heartbeat.json')))
+    // An owner that died before its first beat must not keep everybody out.
+    if (text === null) return null
     try {
       const beat = JSON.parse(text) as Partial<Heartbeat>
       if (typeof beat.epoch !== 'number' || typeof beat.counter !== 'number' || beat.owner === undefined) return null
@@ -153,8 +154,18 @@ export class PosixDirClaimStore implements ClaimStore {
   }
 }
 
+/** Null where there is no such file. */
+async function textOf(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null
+    throw error
+  }
+}
+
 async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600)
+  const file = await open(path, 'wx', 0o600)
   try {
     await file.writeFile(text)
     await file.sync()

@@ -1,5 +1,5 @@
 /** A regular file or block device, O_DIRECT through the ring. */
-import { closeSync, constants, fstatSync, openSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, statSync, type Stats } from 'node:fs'
 import { assert } from '../core/assert.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { BlockFile, CompletionTarget } from '../ports/io.js'
@@ -116,13 +116,15 @@ export async function openBlockFile(ring: IoRing, path: string, options: OpenOpt
     fd = openSync(path, (options.readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_DIRECT)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
+    // Directories and character devices refuse O_DIRECT too.
+    if (code === 'EINVAL' && !holdsBlocks(statSync(path))) throw notBlocks(path)
     if (code === 'EINVAL') throw new Failure(EXIT.config, `${path}: its file system does not support O_DIRECT; put it on ext4, xfs or a block device`)
     throw new Failure(EXIT.config, `${path} cannot be opened: ${code === 'ENOENT' ? 'there is no such file' : (error as Error).message}`, { cause: error })
   }
   try {
     const status = fstatSync(fd)
+    if (!holdsBlocks(status)) throw notBlocks(path)
     const isBlockDevice = status.isBlockDevice()
-    if (!isBlockDevice && !status.isFile()) throw new Failure(EXIT.config, `${path} is neither a regular file nor a block device`)
     const sizeBytes = sizeOf(fd, isBlockDevice)
     const alignment = isBlockDevice ? (blockDeviceSectorBytes(fd) ?? 4096) : await probeAlignment(ring, fd, sizeBytes)
     return new RingBlockFile(ring, path, fd, sizeBytes, alignment, isBlockDevice)
@@ -131,6 +133,9 @@ export async function openBlockFile(ring: IoRing, path: string, options: OpenOpt
     throw error
   }
 }
+
+const holdsBlocks = (status: Stats): boolean => status.isBlockDevice() || status.isFile()
+const notBlocks = (path: string): Failure => new Failure(EXIT.config, `${path} is neither a regular file nor a block device`)
 
 /** O_DIRECT at 512 bytes works where the device below has 512-byte sectors; a read tells, and changes nothing. */
 async function probeAlignment(ring: IoRing, fd: number, sizeBytes: number): Promise<number> {

@@ -20,8 +20,8 @@ export interface LogSegment {
   readonly firstWon: Won
   usedBytes: number
   readonly useSequence: number
-  /** Nothing in the segment counts before its header is on the disk. */
-  headerDone: boolean
+  /** Nothing in the segment counts before its header is on the disk: 0 until then, after that the length or -errno of its write. */
+  headerResult: number
   /** Writes under way, the header's among them: while there are any, the segment cannot be given back. */
   writes: number
   released: boolean
@@ -123,11 +123,11 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   #openSegment(firstWon: Won): LogSegment {
     const segment: LogSegment = {
       index: this.#pool.take(), ordinal: this.#nextOrdinal++, firstWon, usedBytes: SEGMENT_HEADER_BYTES, useSequence: this.#pool.nextUse(),
-      headerDone: false, writes: 0, released: false,
+      headerResult: 0, writes: 0, released: false,
     }
     this.#segments.push(segment)
     this.#writeHeader(segment, this.lastHeaderCrc, 0, (result) => {
-      segment.headerDone = result > 0
+      segment.headerResult = result
       this.#finish(segment, result)
     })
     return segment
@@ -159,7 +159,9 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     const append = this.#appends[slot]!
     append.result = result
     this.#written(append.segment)
-    if (append.segment.headerDone || result < 0) this.#report(slot, result)
+    const { headerResult } = append.segment
+    if (result < 0) this.#report(slot, result)
+    else if (headerResult !== 0) this.#report(slot, headerResult < 0 ? headerResult : result)
   }
 
   /** The segment's header is there (or failed): records that waited for it are reported. */

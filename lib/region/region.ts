@@ -13,9 +13,9 @@ import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { Region, RegionLog, VolumeState } from '../ports/region.js'
 import { crc } from './crc.js'
-import { REGION_BYTES_MAX, decodeSuperblock, regionMinBytes, segmentOffset, type Superblock } from './layout.js'
+import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, decodeSuperblock, encodeSegmentHeader, regionMinBytes, segmentOffset, type SegmentHeader, type Superblock } from './layout.js'
 import { SegmentedLog } from './region-log.js'
-import { groupLogs, readSegmentHeaders, scanLog } from './scan.js'
+import { checkUnreadable, groupLogs, readSegmentHeaders, scanLog } from './scan.js'
 import { SegmentPool } from './segment-pool.js'
 import { SuperblockWriter } from './superblock-writer.js'
 
@@ -130,6 +130,16 @@ async function format(file: RingBlockFile, path: string, options: RegionOptions)
   return superblock
 }
 
+async function writeSegmentHeader(pool: SegmentPool, header: SegmentHeader): Promise<void> {
+  const memory = new AlignedMemory(SEGMENT_HEADER_BYTES)
+  try {
+    encodeSegmentHeader(header, memory.bytes, crc)
+    await operation((target) => pool.write(memory.address, SEGMENT_HEADER_BYTES, segmentOffset(header.index, pool.segmentBytes), true, target, 0))
+  } finally {
+    memory.free()
+  }
+}
+
 export class FileRegion implements Region {
   readonly file: RingBlockFile
   readonly #superblock: Superblock
@@ -150,9 +160,13 @@ export class FileRegion implements Region {
   }
 
   static async load(file: RingBlockFile, sb: Superblock): Promise<FileRegion> {
-    const headers = await readSegmentHeaders(file, sb.incarnation, sb.segmentBytes, sb.segmentCount)
-    const found = await Promise.all(groupLogs(headers).map(async (segments) =>
+    const { headers, unreadable } = await readSegmentHeaders(file, sb.incarnation, sb.segmentBytes, sb.segmentCount)
+    const { logs: grouped, halfDeleted } = groupLogs(headers)
+    const found = await Promise.all(grouped.map(async (segments) =>
       scanLog(file, segments, sb.segmentBytes, sb.volumes.get(segments[0]!.volume)?.base ?? toWon(0))))
+    const ends = new Map(found.flatMap(({ segments }) => segments.flatMap(({ records }) => records)).map(({ header }) => [`${header.volume} ${header.nonce}`, header.won]))
+    await checkUnreadable(file, unreadable, sb.segmentBytes, ({ volume, nonce }) =>
+      Math.max(sb.volumes.get(volume)?.base ?? 0, ends.get(`${volume} ${nonce}`) ?? 0))
     const live = found.filter(({ segments }) => {
       const last = segments.at(-1)
       const end = last?.records.at(-1)?.header.won ?? (last === undefined ? 0 : last.header.firstWon - 1)
@@ -167,15 +181,20 @@ export class FileRegion implements Region {
       for (const segment of segments) {
         log.adoptSegment({
           index: segment.header.index, ordinal: segment.header.ordinal, firstWon: segment.header.firstWon, usedBytes: segment.usedBytes,
-          useSequence: segment.header.useSequence, headerDone: true, writes: 0, released: false,
+          useSequence: segment.header.useSequence, headerResult: SEGMENT_HEADER_BYTES, writes: 0, released: false,
         })
         for (const record of segment.records) log.adoptRecord(record.header, record.offsetBytes)
       }
       const base = sb.volumes.get(log.volume)?.base ?? toWon(0)
-      assert(segments[0]!.header.firstWon <= Math.max(base, log.start) + 1, `the log of ${log.volume} has no hole above its base`)
+      const from = Math.max(base, log.start) + 1, first = segments[0]!.header.firstWon
+      if (first > from) {
+        throw new Failure(EXIT.damaged, `region ${file.path}: records ${from} to ${first - 1} of volume ${log.volume}, epoch ${log.epoch}, are not found: the header ` +
+          'of their segment or the newest superblock is damaged; nothing was changed: keep the file, and take the volume over on another holder')
+      }
       log.trim(base)
       return log
     })
+    for (const header of halfDeleted) await writeSegmentHeader(pool, header)
     return new FileRegion(file, sb, pool, logs)
   }
 
