@@ -91,11 +91,14 @@ export class WritePath implements CompletionTarget {
   /** Reserves log space for a write; what is popped never waits for the backing (H19). */
   admit(request: GuestRequest): boolean {
     const bytes = this.#cost(request)
-    const region = this.#shell.region
-    const freeBytes = (region.freeSegments - 1) * (region.segmentBytes - SLOT_BYTES)
-    if (this.#reservedBytes + bytes > Math.min(freeBytes, limits.pendingBytesMax)) return false
-    this.#reservedBytes += bytes
-    return true
+    const { freeSegments, segmentBytes } = this.#shell.region
+    // A record may leave almost its own length unused at the end of a segment.
+    const freeBytes = (freeSegments - limits.regionReservedSegments) * (segmentBytes - SLOT_BYTES)
+    const fits = this.#reservedBytes + bytes <= Math.min(freeBytes, limits.pendingBytesMax)
+      // Nothing of ours is left that could make room: it goes alone, record by record, as fast as the backing takes it.
+      || (this.#reservedBytes === 0 && this.#shell.index.empty)
+    if (fits) this.#reservedBytes += bytes
+    return fits
   }
 
   #cost(request: GuestRequest): number {
