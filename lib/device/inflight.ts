@@ -37,6 +37,9 @@ export class InflightRegion {
     return new InflightQueue(new DataView(this.#view.buffer, this.#view.byteOffset + index * stride, stride), this.queueSize)
   }
 
+  /** Fresh again: a device that was reset owes nothing, whatever its region says. */
+  clear(): void { new Uint8Array(this.#view.buffer, this.#view.byteOffset).fill(0) }
+
   close(): void {
     native.detach(this.#view.buffer as ArrayBuffer)
     native.unwatchRange(this.#watch)

@@ -91,10 +91,16 @@ export class DeviceQueue implements RequestOwner {
     if (this.#kickPoll !== null) native.pollStop(this.#kickPoll)
     if (this.#kickFd >= 0) native.closeFd(this.#kickFd)
     this.#kickFd = fd
-    this.#kickPoll = fd < 0 ? null : native.pollStart(fd, 1, () => {
-      native.eventfdDrain(fd)
-      this.process()
-    })
+    this.#kickPoll = null
+    if (fd < 0) return
+    try {
+      this.#kickPoll = native.pollStart(fd, 1, () => {
+        native.eventfdDrain(fd)
+        this.process()
+      })
+    } catch (error) {
+      throw new ProtocolError(`the kick descriptor of queue ${this.index} cannot be waited on: ${(error as Error).message}`)
+    }
   }
 
   // --- start and stop ------------------------------------------------------------------------------------------------

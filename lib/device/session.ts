@@ -32,6 +32,8 @@ export interface SessionShell {
 
 const ALL_PROTOCOL = Object.values(PROTOCOL_FEATURE).reduce((all, bit) => all | bit, 0n)
 const SCRATCH_BYTES = 4096
+/** Every queue gets this much to drain, however long the ones before it took. */
+const DRAIN_LEAST_MS = 50
 
 export class DeviceSession implements FrontEnd {
   readonly name: string
@@ -50,12 +52,16 @@ export class DeviceSession implements FrontEnd {
   #owned = false
   /** Has, or waits for, its turn: a ring is started and enabled. */
   #active = false
+  /** Started anew while requests of before a stop or a reset are still at the volume. */
+  #blocked = false
   /** The volume was told that this front end wants it. */
   #activated = false
   #configPending = false
   #ended = false
   #reaped = false
-  #draining: { readonly queue: DeviceQueue; readonly timer: NodeJS.Timeout } | null = null
+  #draining: { readonly queue: DeviceQueue; readonly timer: NodeJS.Timeout; readonly sinceMs: number } | null = null
+  /** Of the drains' bound, which is one for all queues: the front end stops them one after the other. */
+  #drainLeftMs: number = limits.drainTimeoutMs
 
   constructor(fd: number, name: string, shell: SessionShell) {
     this.name = name
@@ -283,12 +289,19 @@ export class DeviceSession implements FrontEnd {
   /** A kick may have been lost before we were ready: a ring is always looked at when it starts or is enabled (trap 1, 2). */
   #activity(queue: DeviceQueue): void {
     if (!queue.running) return
+    this.#drainLeftMs = limits.drainTimeoutMs
     if (!this.#active) {
       this.#active = true
-      if (this.#shell.takeTurn(this)) this.onTurn()
+      this.#ask()
     }
     if (this.#configPending) this.configChanged()
     queue.process()
+  }
+
+  /** What a stop or a reset left at the volume ends first: it would overwrite what is asked now. */
+  #ask(): void {
+    this.#blocked = !this.#quiet
+    if (!this.#blocked && this.#shell.takeTurn(this)) this.onTurn()
   }
 
   /** No other front end uses the volume: this one may. */
@@ -305,21 +318,24 @@ export class DeviceSession implements FrontEnd {
     this.#connection.pause()
     const timer = setTimeout(() => {
       const late = queue.abandon()
-      this.#shell.warn(`${this.name}: queue ${queue.index} was stopped with ${late} requests unanswered after ${limits.drainTimeoutMs} ms; they were completed with an error`)
+      this.#shell.warn(`${this.name}: queue ${queue.index} was stopped with ${late} requests unanswered at the bound of ${limits.drainTimeoutMs} ms; they were completed with an error`)
       this.#drained()
-    }, limits.drainTimeoutMs)
-    this.#draining = { queue, timer }
+    }, this.#drainLeftMs)
+    this.#draining = { queue, timer, sinceMs: performance.now() }
   }
 
   #onIdle(): void {
     if (this.#draining !== null && this.#draining.queue.unanswered === 0) this.#drained()
     if (this.#ended) this.#reap()
-    else if (!this.#active && this.#quiet) this.#shell.leaveTurn(this)
+    else if ((this.#active && !this.#blocked) || !this.#quiet) return
+    else if (this.#blocked) this.#ask()
+    else this.#shell.leaveTurn(this)
   }
 
   #drained(): void {
-    const { queue, timer } = this.#draining!
+    const { queue, timer, sinceMs } = this.#draining!
     clearTimeout(timer)
+    this.#drainLeftMs = Math.max(DRAIN_LEAST_MS, this.#drainLeftMs - (performance.now() - sinceMs))
     this.#draining = null
     // The last completion is published by a microtask of its own, which runs first.
     queueMicrotask(() => {
@@ -343,9 +359,10 @@ export class DeviceSession implements FrontEnd {
     this.#active = false
     this.#owned = false
     if (this.#activated) this.#shell.volume.deactivate(this)
-    // An abandoned request is still at the volume: the next front end must not overtake it.
-    if (!this.#activated || this.#quiet) this.#shell.leaveTurn(this)
     this.#activated = false
+    this.#blocked = false
+    // An abandoned request is still at the volume: the next front end must not overtake it.
+    if (this.#quiet) this.#shell.leaveTurn(this)
   }
 
   get #quiet(): boolean {
@@ -361,9 +378,8 @@ export class DeviceSession implements FrontEnd {
   }
 
   #resetDevice(): void {
-    for (const queue of this.#queues.values()) {
-      queue.reset()
-    }
+    for (const queue of this.#queues.values()) queue.reset()
+    this.#inflight?.clear()
     this.#deactivate()
     this.#features = 0n
     this.#writeCache = this.#shell.volume.geometry.writeCache
@@ -464,6 +480,8 @@ export class DeviceSession implements FrontEnd {
     if (this.#reaped || !this.#quiet) return
     this.#reaped = true
     this.#deactivate()
+    // A drain or a reset had ended the use already, with requests left that kept the turn.
+    this.#shell.leaveTurn(this)
     this.#table?.release()
     this.#table = null
     this.#scratchMemory.free()

@@ -113,6 +113,7 @@ export class SplitRing {
 function place(table: MemoryTable, what: string, address: number, lengthBytes: number, align: number): { view: DataView; at: number } {
   const found = table.findUser(address, lengthBytes)
   if (found === null) throw new ProtocolError(`the ${what} at ${address.toString(16)} lies outside the shared memory (is the guest's memory share=on?)`)
-  if (address % align !== 0 || (found.region.address + found.offset) % align !== 0) throw new ProtocolError(`the ${what} at ${address.toString(16)} is not aligned to ${align}`)
+  // The offset too: views are built on it, and a region may lie at an odd place itself.
+  if (address % align !== 0 || found.offset % align !== 0 || found.region.address % align !== 0) throw new ProtocolError(`the ${what} at ${address.toString(16)} is not aligned to ${align}`)
   return { view: found.region.window(found.offset), at: found.offset % limits.memoryWindowBytes }
 }
