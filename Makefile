@@ -1,5 +1,5 @@
 # make run and make test install what is missing, build, and go. Everything else is a part of them.
-.PHONY: all build native setup setup-test guest guest-fio run test asan clean help
+.PHONY: all build native setup setup-test guest guest-fio run test soak asan clean help
 .NOTPARALLEL:
 all: build
 
@@ -7,6 +7,7 @@ help:
 	@echo 'make run       the demonstration: a VM on slow storage, moved, its host killed, its data verified (90 seconds)'
 	@echo '               SABOTAGE=ack-early runs a broken build, which must be caught; KEEP=1 keeps the files of a failed run'
 	@echo 'make test      all tests; T="core replay" only those with one of these words in their path'
+	@echo 'make soak      what takes minutes: a daemon killed 300 times under a client that checks everything'
 	@echo 'make           builds only: the native shim, and TypeScript to dist/'
 	@echo 'make setup     installs the Debian and npm packages that are missing, and fetches the guest'\''s kernel'
 	@echo 'make asan      the native shim with AddressSanitizer and UBSan'
@@ -37,6 +38,9 @@ run: setup build guest
 
 test: setup-test build guest guest-fio
 	@node --enable-source-maps dist/fixtures/setup/run-tests.js $(T)
+
+soak: setup-test build guest guest-fio
+	@for seed in 1 2 3; do KILLS=100 SEED=$$seed node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-often || exit 1; done
 
 asan:
 	@$(MAKE) --no-print-directory -C native asan
