@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { EXIT } from '../../lib/core/failure.js'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import { HOLDFAST, startBlk } from '../../fixtures/lab/daemon.js'
@@ -28,7 +28,7 @@ function newImage(work: Workspace): string {
 }
 
 /** Writes something that is only in the region, then dies. */
-async function leaveDirty(work: Workspace, args: readonly string[]): Promise<void> {
+async function leaveDirty(t: Test, work: Workspace, args: readonly string[]): Promise<void> {
   const daemon = await startBlk(work, 'first', args)
   const client = await VhostClient.connect(work.file('s'))
   client.buffer.fill(7, 0, 65536)
@@ -41,7 +41,7 @@ t.test('a backing whose size changed', async (t) => {
   const work = new Workspace('size')
   t.teardown(() => work.close())
   const image = newImage(work), args = ['--socket-path', work.file('s'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '64MiB']
-  await leaveDirty(work, args)
+  await leaveDirty(t, work, args)
   const region = sha256(work.file('region'))
   for (const bytes of [96 * MIB, 32 * MIB]) {
     truncateSync(image, bytes)
@@ -56,7 +56,7 @@ t.test('an image whose data is in another region', async (t) => {
   const work = new Workspace('other')
   t.teardown(() => work.close())
   const image = newImage(work), args = ['--socket-path', work.file('s'), '--blk-file', image]
-  await leaveDirty(work, [...args, '--cache', work.file('region'), '--cache-size', '64MiB'])
+  await leaveDirty(t, work, [...args, '--cache', work.file('region'), '--cache-size', '64MiB'])
   for (const wrong of [[], ['--cache', work.file('new'), '--cache-size', '64MiB']]) {
     const before = sha256(image), { code, said } = blk(work, [...args, ...wrong])
     t.equal(code, EXIT.damaged, said)
