@@ -31,7 +31,10 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('problem'), reason }),
 ])
 
+const TYPES: ReadonlySet<string> = new Set(schema.options.map((option) => option.shape.type.value))
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+/** Names of fields are the peer's own words, too. */
+const REASON_MAX = 300
 const isNatural = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
 
 /** The message, or why it is none. */
@@ -44,8 +47,13 @@ export function validate(value: unknown): Message | string {
       Object.keys(m).length === fields && (fields === 4 || typeof m['durable'] === 'boolean')
     return good ? value as Message : `a malformed ${m['type']}`
   }
+  // Of the peer's own words only a type that exists is repeated: what it sends may be long, or nothing that has a text.
+  if (typeof m['type'] !== 'string' || !TYPES.has(m['type'])) return 'a message of an unknown type'
   const parsed = schema.safeParse(value)
-  if (!parsed.success) return `a malformed ${String(m['type'])}: ${parsed.error.issues[0]!.path.join('.')} ${parsed.error.issues[0]!.message}`
+  if (!parsed.success) {
+    const { path, message } = parsed.error.issues[0]!
+    return `a malformed ${m['type']}: ${path.join('.')} ${message}`.slice(0, REASON_MAX)
+  }
   if (parsed.data.type === 'data' && parsed.data.runs.length % 2 !== 0) return 'a malformed data: odd runs'
   if (parsed.data.type === 'extents' && parsed.data.extents.length % 3 !== 0) return 'a malformed extents: not triples'
   return parsed.data as unknown as Message

@@ -42,7 +42,8 @@ export class WsPeerNetwork implements PeerNetwork {
   readonly #hello: Hello
   #handler: PeerHandler | null = null
   #server: Server | null = null
-  #sockets: WebSocketServer | null = null
+  /** Every connection to the server, also those that have not said who they are yet. */
+  readonly #incoming = new Set<Socket>()
 
   constructor(options: NetworkOptions) {
     this.#options = options
@@ -65,10 +66,18 @@ export class WsPeerNetwork implements PeerNetwork {
 
   async #listen(address: string, port: number): Promise<void> {
     const { tls } = this.#options
-    const server = tls === null ? createHttpServer()
-      : createHttpsServer({ cert: tls.certificate, key: tls.key, ca: tls.ca, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' })
-    server.headersTimeout = limits.handshakeTimeoutMs
+    // Node looks for late requests every 30 s unless told otherwise.
+    const checks = { headersTimeout: limits.handshakeTimeoutMs, connectionsCheckingInterval: limits.handshakeTimeoutMs / 5 }
+    const server = tls === null ? createHttpServer(checks)
+      : createHttpsServer({
+        ...checks, cert: tls.certificate, key: tls.key, ca: tls.ca, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3',
+        handshakeTimeout: limits.handshakeTimeoutMs,
+      })
     server.maxConnections = limits.peersMax * 4
+    server.on('connection', (socket: Socket) => {
+      this.#incoming.add(socket)
+      socket.once('close', () => this.#incoming.delete(socket))
+    })
     server.on('request', (_request, response) => { response.writeHead(426).end() })
     server.on('tlsClientError', (error: Error, socket: Socket) => this.#options.warn(`refused ${socket.remoteAddress ?? 'a connection'}: ${error.message}`))
     const sockets = new WebSocketServer({ noServer: true, ...wsOptions })
@@ -84,7 +93,6 @@ export class WsPeerNetwork implements PeerNetwork {
       server.listen(port, address, resolve)
     })
     this.#server = server
-    this.#sockets = sockets
   }
 
   #accept(ws: WebSocket, names: readonly string[] | null, from: string): void {
@@ -126,11 +134,11 @@ export class WsPeerNetwork implements PeerNetwork {
   async stop(): Promise<void> {
     for (const dialed of this.dialed.values()) dialed.stop()
     for (const accepted of this.accepted.values()) accepted.close()
-    this.#sockets?.close()
     const server = this.#server
     if (server !== null) {
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
+      const closed = new Promise((resolve) => server.close(resolve))
+      for (const socket of this.#incoming) socket.destroy()
+      await closed
     }
   }
 }
@@ -175,7 +183,10 @@ class Dialed implements DialedPeer {
   readonly #handler: PeerHandler
   readonly #waiters = new Map<number, Waiter>()
   #channel: Channel | null = null
+  /** Of the connection that is up or being made. */
+  #socket: WebSocket | null = null
   #nextId = 1
+  #connectedAtMs = 0
   #retryMs: number = limits.dialRetryMinMs
   #timer: NodeJS.Timeout | null = null
   #stopped = false
@@ -203,12 +214,13 @@ class Dialed implements DialedPeer {
       ...wsOptions, handshakeTimeout: limits.handshakeTimeoutMs, followRedirects: false,
       ...(tls === null ? {} : { cert: tls.certificate, key: tls.key, ca: tls.ca, minVersion: 'TLSv1.3' as const, ...identity }),
     })
+    this.#socket = ws
     let opened = false
     ws.once('open', () => {
       opened = true
       this.#opened(ws)
     })
-    ws.on('error', (error: Error) => { if (!opened) this.#complain(`${this.host} cannot be reached at ${this.#url}: ${error.message}`) })
+    ws.on('error', (error: Error) => { if (!opened && !this.#stopped) this.#complain(`${this.host} cannot be reached at ${this.#url}: ${error.message}`) })
     ws.once('close', () => { if (!opened) this.#again() })
   }
 
@@ -227,7 +239,7 @@ class Dialed implements DialedPeer {
         }
         this.incarnation = hello.incarnation
         this.#channel = channel
-        this.#retryMs = limits.dialRetryMinMs
+        this.#connectedAtMs = performance.now()
         this.#complained = ''
         this.#options.info(`connected to ${this.host}`)
         this.#handler.dialedChanged(this)
@@ -242,6 +254,8 @@ class Dialed implements DialedPeer {
     if (this.#channel === channel) {
       this.#channel = null
       this.incarnation = null
+      // One that refuses us says hello before it does: the pause grows until a connection has lasted.
+      if (performance.now() - this.#connectedAtMs >= limits.dialRetryMaxMs) this.#retryMs = limits.dialRetryMinMs
       this.#options.info(`lost ${this.host}: ${reason}`)
       for (const waiter of this.#waiters.values()) {
         clearTimeout(waiter.timer)
@@ -302,5 +316,6 @@ class Dialed implements DialedPeer {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#channel?.close('this host stops')
+    this.#socket?.terminate()
   }
 }

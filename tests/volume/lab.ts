@@ -1,0 +1,19 @@
+/** A short-tempered cluster over one small image. */
+import { truncateSync, writeFileSync } from 'node:fs'
+import type { Test } from 'tap'
+import { LabCluster, type ClusterOptions } from '../../fixtures/lab/cluster.js'
+import { Workspace } from '../../fixtures/lab/workspace.js'
+
+export const TIMING = 'renew = "200ms"\nfail_after = "600ms"\ndead_after = "1200ms"\nquarantine = "600ms"\npeer_deadline = "500ms"'
+
+export interface Lab { readonly work: Workspace; readonly cluster: LabCluster; readonly image: string; readonly held: string }
+
+export async function lab(t: Test, name: string, imageBytes: number, options: Omit<ClusterOptions, 'image'>): Promise<Lab> {
+  const work = new Workspace(name)
+  t.teardown(() => work.close())
+  const image = work.file('disk.raw')
+  writeFileSync(image, '')
+  truncateSync(image, imageBytes)
+  const cluster = await LabCluster.create(work, { image, hosts: ['a', 'b'], copies: 1, regionSize: '64MiB', timing: TIMING, ...options })
+  return { work, cluster, image, held: `${image}.holdfast` }
+}
