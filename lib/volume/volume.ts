@@ -517,7 +517,9 @@ export class Volume implements GuestVolume {
     const unknown = this.#baseWaiters.some((w) => this.base < w.target)
     if (this.index.empty && !endOfQuarantine && !unknown) return
     const region = this.#shell.holder.region
-    const due = endOfQuarantine || this.#flushWanted > 0 || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
+    // A hand-over that could not seal every member leaves an older log with fewer copies than were asked for.
+    const thin = this.claim!.inherited.some((log) => log.holders.length <= this.#options.policy.copies)
+    const due = thin || endOfQuarantine || this.#flushWanted > 0 || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
       now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs ||
       this.index.dirtyBytes >= this.#options.destageAtBytes || region.freeSegments * 4 < region.segmentCount
     if (!due) return
