@@ -4,14 +4,16 @@
  *
  * Layout of a split queue: 16 bytes {u64 features, u16 version, u16 size, u16 last batch head, u16 used index}, then
  * 16 bytes a descriptor {u8 inflight, 5 unused, u16 next, u64 counter}; queues are 64-byte aligned.
+ * Behind the queues, and ours alone: {u32 magic, u8 write cache}.
  */
 import { native } from 'vhost-user-ts-bindings'
 
 const HEADER = 16, ENTRY = 16, VERSION = 1
 const AT = { version: 8, size: 10, lastBatchHead: 12, usedIdx: 14 } as const
+const TAIL = 64, TAIL_MAGIC = 0x6648_4357
 
 export const inflightQueueBytes = (queueSize: number): number => Math.ceil((HEADER + ENTRY * queueSize) / 64) * 64
-export const inflightBytes = (queues: number, queueSize: number): number => Math.max(4096, queues * inflightQueueBytes(queueSize))
+export const inflightBytes = (queues: number, queueSize: number): number => Math.max(4096, queues * inflightQueueBytes(queueSize) + TAIL)
 
 /** The mapped region; one for a session. */
 export class InflightRegion {
@@ -37,8 +39,30 @@ export class InflightRegion {
     return new InflightQueue(new DataView(this.#view.buffer, this.#view.byteOffset + index * stride, stride), this.queueSize)
   }
 
-  /** Fresh again: a device that was reset owes nothing, whatever its region says. */
-  clear(): void { new Uint8Array(this.#view.buffer, this.#view.byteOffset).fill(0) }
+  /** The queues' parts are fresh again: a device that was reset owes nothing, whatever its region says. */
+  clear(): void {
+    const bytes = Math.min(this.queues * inflightQueueBytes(this.queueSize), this.#view.byteLength)
+    new Uint8Array(this.#view.buffer, this.#view.byteOffset, bytes).fill(0)
+  }
+
+  /** Of the tail; null where another back end made the region and left no room for it. */
+  get #tail(): number | null {
+    const at = this.queues * inflightQueueBytes(this.queueSize)
+    return at + TAIL <= this.#view.byteLength ? at : null
+  }
+
+  /** How the driver had set the switch when the connection was lost, since no front end says it again; null: unknown. */
+  get writeCache(): boolean | null {
+    const at = this.#tail
+    return at === null || this.#view.getUint32(at, true) !== TAIL_MAGIC ? null : this.#view.getUint8(at + 4) !== 0
+  }
+
+  keepWriteCache(on: boolean): void {
+    const at = this.#tail
+    if (at === null) return
+    this.#view.setUint8(at + 4, on ? 1 : 0)
+    this.#view.setUint32(at, TAIL_MAGIC, true)
+  }
 
   close(): void {
     native.detach(this.#view.buffer as ArrayBuffer)

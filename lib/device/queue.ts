@@ -24,6 +24,8 @@ export interface QueueShell {
   /** False when guest memory was truncated under us and so reads as zeros: the session ends, nothing is finished. */
   intact(): boolean
   warn(message: string): void
+  /** The driver sent a flush. */
+  flushed(): void
   /** A request of this queue ended. */
   idle(): void
 }
@@ -65,6 +67,8 @@ export class DeviceQueue implements RequestOwner {
 
   get started(): boolean { return this.#ring !== null }
   get running(): boolean { return this.started && this.enabled }
+  /** Not 0: the driver used the ring before this start, perhaps with another back end. */
+  get usedIdx(): number { return this.#ring?.usedIdx ?? 0 }
   /** Requests at the volume, those included that the guest does not wait for any more. */
   get outstanding(): number { return this.#outstanding.size }
   /** Requests that the guest waits for: zero before a ring may stop. */
@@ -274,6 +278,7 @@ export class DeviceQueue implements RequestOwner {
     }
     const { volume } = this.#shell
     const refused = parsed === 'io' ? this.#refusal(request) : null
+    if (parsed === 'io' && request.kind === REQUEST_KIND.flush) this.#shell.flushed()
     if (parsed === 'io' && refused === null && !volume.admit(request)) { this.#pool.push(request); return false }
     request.table = table
     request.owner = this

@@ -49,6 +49,10 @@ export class DeviceSession implements FrontEnd {
   #inflightFd = -1
   #backendFd = -1
   #writeCache: boolean
+  /** False until the driver showed what it takes the write cache for: it set the switch, or it flushed. */
+  #writeCacheKnown = false
+  /** The driver was at work before this session. It may have set the switch then, which no front end tells us. */
+  #driverInherited = false
   #owned = false
   /** Has, or waits for, its turn: a ring is started and enabled. */
   #active = false
@@ -91,8 +95,8 @@ export class DeviceSession implements FrontEnd {
    * front end whose device is not started ignores it, so it is told when it starts (trap 14).
    */
   configChanged(): void {
-    this.#configPending = !this.running
-    if (this.#backendFd < 0 || this.#ended || !this.running) return
+    this.#configPending = !this.running || this.#backendFd < 0
+    if (this.#configPending || this.#ended) return
     const message = new Uint8Array(HEADER_BYTES)
     const view = new DataView(message.buffer)
     view.setUint32(0, BACKEND_MESSAGE.configChange, true)
@@ -160,9 +164,19 @@ export class DeviceSession implements FrontEnd {
     this.#applyWriteCache()
   }
 
-  /** A driver that cannot flush (a firmware's, mostly) must find every write durable when it completes. */
+  /**
+   * A driver that cannot flush (a firmware's, mostly) must find every write durable when it completes. So must one that
+   * was taken over from another back end, until it flushes: after it has switched the cache off it never does.
+   */
   #applyWriteCache(): void {
-    if (this.#activated) this.#shell.volume.setWriteCache(this.#writeCache && (this.#features & FEATURE.flush) !== 0n)
+    if (!this.#activated) return
+    this.#shell.volume.setWriteCache(this.#writeCache && (this.#features & FEATURE.flush) !== 0n && (this.#writeCacheKnown || !this.#driverInherited))
+  }
+
+  #driverFlushed(): void {
+    if (this.#writeCacheKnown) return
+    this.#writeCacheKnown = true
+    this.#applyWriteCache()
   }
 
   get #logging(): boolean { return (this.#features & FEATURE.logAll) !== 0n }
@@ -234,7 +248,7 @@ export class DeviceSession implements FrontEnd {
       queue = new DeviceQueue(index, {
         volume: this.#shell.volume, scratch: this.#scratch(), serial: new TextEncoder().encode(this.#shell.volume.geometry.serial), name: this.name,
         table: () => this.#table, log: () => (this.#logging ? this.#log : null), owned: () => this.#owned, ended: () => this.#ended,
-        intact: () => this.#intact(),
+        intact: () => this.#intact(), flushed: () => this.#driverFlushed(),
         warn: (m) => this.#shell.warn(m), idle: () => this.#onIdle(),
       })
       queue.enabled = this.#features !== 0n && (this.#features & FEATURE.protocolFeatures) === 0n
@@ -277,6 +291,10 @@ export class DeviceSession implements FrontEnd {
     if (fd < 0) throw new ProtocolError('a queue without a kick descriptor: polling is not supported')
     if ((this.#features & FEATURE.protocolFeatures) === 0n) queue.enabled = true
     queue.start(fd, (this.#features & FEATURE.eventIdx) !== 0n, this.#inflight?.queue(queue.index) ?? null)
+    if (queue.usedIdx !== 0) {
+      this.#driverInherited = true
+      this.#applyWriteCache()
+    }
     this.#activity(queue)
   }
 
@@ -381,8 +399,8 @@ export class DeviceSession implements FrontEnd {
     for (const queue of this.#queues.values()) queue.reset()
     this.#inflight?.clear()
     this.#deactivate()
+    // The write cache stays as it is: QEMU goes on showing its guests what the last driver set.
     this.#features = 0n
-    this.#writeCache = this.#shell.volume.geometry.writeCache
   }
 
   #setBackendFd(fds: number[]): void {
@@ -392,6 +410,8 @@ export class DeviceSession implements FrontEnd {
     // Nobody may be reading there: a full socket must not stop us.
     native.setNonBlocking(fd)
     this.#backendFd = fd
+    // Some front ends open the channel after they have started the rings.
+    if (this.#configPending) this.configChanged()
   }
 
   // --- config and inflight ------------------------------------------------------------------------------------------------------------
@@ -413,6 +433,8 @@ export class DeviceSession implements FrontEnd {
     if (payload.byteLength < 12 + size) throw new ProtocolError('a config write that is shorter than it says')
     if (offset === WCE_AT && size === 1) {
       this.#writeCache = payload.getUint8(12) !== 0
+      this.#writeCacheKnown = true
+      this.#inflight?.keepWriteCache(this.#writeCache)
       this.#applyWriteCache()
       return true
     }
@@ -456,6 +478,11 @@ export class DeviceSession implements FrontEnd {
       this.#inflight = null
       throw new ProtocolError(`the inflight region cannot be mapped: ${(error as Error).message}`)
     }
+    const kept = this.#inflight.writeCache
+    if (kept !== null) {
+      this.#writeCache = kept
+      this.#writeCacheKnown = true
+    } else if (this.#writeCacheKnown) this.#inflight.keepWriteCache(this.#writeCache)
   }
 
   // --- end -----------------------------------------------------------------------------------------------------------------------------

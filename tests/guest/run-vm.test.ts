@@ -77,6 +77,7 @@ t.test('run-vm', { skip: requires('bash', 'node') }, async (t) => {
     t.equal(old.stdout.match(/size = "1G"/g)?.length, 2, 'memory and its backend have one size')
     const printed = await runVm([socket, '--time-limit', '9', '--print'], path72)
     t.match(printed.stdout, /^# timeout -s KILL 9 .*qemu-system-x86_64 /m)
+    t.notMatch((await runVm([socket, '--accel', 'kvm', '--print'], path72)).stdout, /^[ \t]+$/m, 'no line that QEMU 7.2 cannot parse')
     const current = await runVm([socket], fakeQemu(work, '10.0.2'))
     t.match(current.stdout, /reconnect-ms = "1000"/)
     t.notMatch(current.stdout, /reconnect = /)
