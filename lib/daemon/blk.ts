@@ -123,7 +123,7 @@ async function cached(
     },
     failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes,
   }, {
-    holder, backing, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(),
+    holder, backing, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
     nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
   await volume.start()

@@ -54,6 +54,7 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
   }
   const store = new PosixDirClaimStore(config.claims ?? join(dirname(image), '.holdfast'), config.name)
   let guardedAs: string | null = null
+  let device: DeviceServer | null = null
   const volume = new Volume({
     name: config.name, guest: guestView(config, opened), readOnly: config.read_only,
     policy: {
@@ -64,6 +65,7 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
   }, {
     holder: host.holder, backing: opened.backing, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
     reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    resized: () => { device?.configChanged() },
     owned: async () => {
       if (!config.guard) return
       const guarded = attachImage(image, { host: host.holder.self.host, volume: config.name, socket: config.socket, claims: store.where })
@@ -74,13 +76,13 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
   await volume.start()
   const rates = { iops: config.limit_iops ?? null, bytesPerSecond: config.limit_bandwidth ?? null, burstMs: config.limit_burst }
   const shown = rates.iops === null && rates.bytesPerSecond === null ? volume : new ThrottledVolume(volume, rates, native.bootTimeMs)
-  const device = serveDevice({ name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m) })
+  const served = device = serveDevice({ name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m) })
   const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {
-    volume, device, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`,
+    volume, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`,
     errors: () => opened.backing.errorGeneration,
     stop: async (timeoutMs) => {
-      device.close()
+      served.close()
       const outcome = await volume.release(timeoutMs)
       await volume.stop()
       // Only who had the volume to the end may give the image its name back: a standby does not know who has it now.

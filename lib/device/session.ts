@@ -85,7 +85,6 @@ export class DeviceSession implements FrontEnd {
   }
 
   onLost(): void { this.#owned = false }
-  onResized(): void { this.configChanged() }
   onRoom(): void { this.#processAll() }
 
   #processAll(): void { for (const queue of this.#queues.values()) queue.process() }

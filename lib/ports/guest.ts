@@ -72,8 +72,6 @@ export interface FrontEnd {
   onOwned(): void
   /** The volume went elsewhere: stop popping; requests in flight are completed by the volume. */
   onLost(): void
-  /** The geometry is another one. */
-  onResized(): void
   /** There is room again after `admit` said no. */
   onRoom(): void
   /** True while the front end has started rings. */

@@ -51,6 +51,8 @@ export interface VolumeShell {
   reachable(): readonly Member[]
   /** This host is about to serve: the image is guarded from here on. */
   owned(claim: Claim): Promise<void>
+  /** The guest's disk has another size: every front end is told, those that have not started as well. */
+  resized(): void
   nowMs(): number
   info(message: string): void
   warn(message: string): void
@@ -247,7 +249,7 @@ export class Volume implements GuestVolume {
   #tellSize(capacityBytes: number): void {
     if (this.#shownBytes === capacityBytes) return
     this.#shownBytes = capacityBytes
-    for (const frontEnd of this.#frontEnds) frontEnd.onResized()
+    this.#shell.resized()
   }
 
   // --- serving ---------------------------------------------------------------------------------------------------------------
