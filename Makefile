@@ -1,5 +1,5 @@
 # make run and make test install what is missing, build, and go. Everything else is a part of them.
-.PHONY: all build native setup setup-test guest guest-fio run test soak asan clean help
+.PHONY: all build native setup setup-test guest guest-fio run test soak asan test-asan fuzz clean help
 .NOTPARALLEL:
 all: build
 
@@ -11,6 +11,8 @@ help:
 	@echo 'make           builds only: the native shim, and TypeScript to dist/'
 	@echo 'make setup     installs the Debian and npm packages that are missing, and fetches the guest'\''s kernel'
 	@echo 'make asan      the native shim with AddressSanitizer and UBSan'
+	@echo 'make test-asan the tests of the shim, the device and a replay with that build'
+	@echo 'make fuzz      attacks the device and the shim for SECONDS=60; SEED=N begins with that seed'
 	@echo 'make clean     removes everything that was built, but not node_modules'
 
 build: native
@@ -44,6 +46,13 @@ soak: setup-test build guest guest-fio
 
 asan:
 	@$(MAKE) --no-print-directory -C native asan
+
+test-asan: build
+	@fixtures/setup/test-asan.sh
+
+SECONDS ?= 60
+fuzz: build
+	@node --enable-source-maps dist/fixtures/fuzz/main.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 clean:
 	@$(MAKE) --no-print-directory -C native clean

@@ -3,23 +3,20 @@
  * after the write and before the guest is told (H54).
  */
 import { native } from 'vhost-user-ts-bindings'
+import { SharedMap } from './shared-map.js'
 
 const PAGE = 4096
 
 export class DirtyLog {
-  readonly #address: number
-  readonly #mapBytes: number
+  readonly #map: SharedMap
   readonly #offset: number
   readonly #bits: number
-  readonly #watch: number
 
   /** `fd` may be closed afterwards. */
   constructor(fd: number, sizeBytes: number, offsetBytes: number) {
-    this.#mapBytes = sizeBytes + offsetBytes
     this.#offset = offsetBytes
     this.#bits = sizeBytes * 8
-    this.#address = native.mapShared(fd, this.#mapBytes, 0)
-    this.#watch = native.watchRange(this.#address, this.#mapBytes)
+    this.#map = new SharedMap(fd, sizeBytes + offsetBytes)
   }
 
   /** Marks every page that [guestAddress, +lengthBytes) touches; pages beyond the log are the front end's to know of. */
@@ -27,11 +24,8 @@ export class DirtyLog {
     if (lengthBytes <= 0) return
     const first = Math.floor(guestAddress / PAGE)
     const last = Math.min(Math.floor((guestAddress + lengthBytes - 1) / PAGE), this.#bits - 1)
-    if (first <= last) native.orBits(this.#address + this.#offset, first, last - first + 1)
+    if (first <= last) native.orBits(this.#map.address + this.#offset, first, last - first + 1)
   }
 
-  close(): void {
-    native.unwatchRange(this.#watch)
-    native.unmap(this.#address, this.#mapBytes)
-  }
+  close(): void { this.#map.close() }
 }

@@ -7,28 +7,25 @@
 import { native } from 'vhost-user-ts-bindings'
 import { limits } from '../limits.js'
 import type { RegionSpec } from '../vhost/payload.js'
+import { SharedMap } from './shared-map.js'
 
 export class MappedRegion {
   readonly spec: RegionSpec
   /** Native address of the region's first byte. */
   readonly address: number
-  readonly #mapAddress: number
-  readonly #mapBytes: number
+  readonly #map: SharedMap
   readonly #windows: (DataView | undefined)[] = []
-  readonly #watch: number
   refs = 0
 
   constructor(fd: number, spec: RegionSpec) {
     this.spec = spec
     // From offset 0: huge pages do not start at every offset.
-    this.#mapBytes = spec.offsetBytes + spec.sizeBytes
-    this.#mapAddress = native.mapShared(fd, this.#mapBytes, 0)
-    this.address = this.#mapAddress + spec.offsetBytes
-    this.#watch = native.watchRange(this.#mapAddress, this.#mapBytes)
+    this.#map = new SharedMap(fd, spec.offsetBytes + spec.sizeBytes)
+    this.address = this.#map.address + spec.offsetBytes
   }
 
   /** The memory was truncated under us; what was read since is zeros. */
-  get poisoned(): boolean { return native.isPoisoned(this.#watch) }
+  get poisoned(): boolean { return this.#map.poisoned }
 
   /** The window that holds `offset`, at offset % memoryWindowBytes of it, and at least the overlap from there on. */
   window(offset: number): DataView {
@@ -46,8 +43,7 @@ export class MappedRegion {
   release(): void {
     if (--this.refs > 0) return
     for (const view of this.#windows) if (view !== undefined) native.detach(view.buffer as ArrayBuffer)
-    native.unwatchRange(this.#watch)
-    native.unmap(this.#mapAddress, this.#mapBytes)
+    this.#map.close()
   }
 }
 

@@ -7,6 +7,7 @@
  * Behind the queues, and ours alone: {u32 magic, u8 write cache}.
  */
 import { native } from 'vhost-user-ts-bindings'
+import { SharedMap } from './shared-map.js'
 
 const HEADER = 16, ENTRY = 16, VERSION = 1
 const AT = { version: 8, size: 10, lastBatchHead: 12, usedIdx: 14 } as const
@@ -19,18 +20,16 @@ export const inflightBytes = (queues: number, queueSize: number): number => Math
 export class InflightRegion {
   readonly queues: number
   readonly queueSize: number
-  readonly #address: number
-  readonly #mapBytes: number
+  readonly #map: SharedMap
   readonly #view: DataView
-  readonly #watch: number
 
   constructor(fd: number, mapBytes: number, offsetBytes: number, queues: number, queueSize: number) {
     this.queues = queues
     this.queueSize = queueSize
-    this.#mapBytes = mapBytes + offsetBytes
-    this.#address = native.mapShared(fd, this.#mapBytes, 0)
-    this.#watch = native.watchRange(this.#address, this.#mapBytes)
-    this.#view = new DataView(native.viewOf(this.#address, this.#mapBytes), offsetBytes)
+    this.#map = new SharedMap(fd, mapBytes + offsetBytes)
+    // Not all of it: the front end says how long it is, and one view cannot be of any length.
+    const bytes = Math.min(mapBytes, inflightBytes(queues, queueSize))
+    this.#view = new DataView(native.viewOf(this.#map.address + offsetBytes, bytes))
   }
 
   queue(index: number): InflightQueue | null {
@@ -66,8 +65,7 @@ export class InflightRegion {
 
   close(): void {
     native.detach(this.#view.buffer as ArrayBuffer)
-    native.unwatchRange(this.#watch)
-    native.unmap(this.#address, this.#mapBytes)
+    this.#map.close()
   }
 }
 

@@ -9,6 +9,9 @@ import type { MemoryTable } from './guest-memory.js'
 import type { InflightQueue } from './inflight.js'
 import { SplitRing, type RingAddresses } from './split-ring.js'
 
+/** Another process may have read the counter first, but not so often in a row. */
+const EMPTY_KICKS_MAX = 16
+
 /** What a queue needs of its session. */
 export interface QueueShell {
   readonly volume: GuestVolume
@@ -78,6 +81,7 @@ export class DeviceQueue implements RequestOwner {
 
   /** Takes the descriptor over; -1 for none. The old one goes only now, so no completion falls between. */
   setCall(fd: number): void {
+    neverBlock(fd)
     if (this.#callFd >= 0) native.closeFd(this.#callFd)
     this.#callFd = fd
     // What was published while there was nobody to tell is told now.
@@ -85,6 +89,7 @@ export class DeviceQueue implements RequestOwner {
   }
 
   setErr(fd: number): void {
+    neverBlock(fd)
     if (this.#errFd >= 0) native.closeFd(this.#errFd)
     this.#errFd = fd
   }
@@ -93,13 +98,17 @@ export class DeviceQueue implements RequestOwner {
 
   #setKick(fd: number): void {
     if (this.#kickPoll !== null) native.pollStop(this.#kickPoll)
+    // A descriptor that cannot be polled throws below, and the session's end comes here again.
+    this.#kickPoll = null
     if (this.#kickFd >= 0) native.closeFd(this.#kickFd)
     this.#kickFd = fd
-    this.#kickPoll = null
     if (fd < 0) return
+    let empty = 0
     try {
       this.#kickPoll = native.pollStart(fd, 1, () => {
-        native.eventfdDrain(fd)
+        if (native.eventfdDrain(fd) > 0) empty = 0
+        // A pipe whose writer is gone is readable for ever: nobody should pay a core for it.
+        else if (++empty > EMPTY_KICKS_MAX) { this.#setKick(-1); this.#break('its kick descriptor is readable and never counts'); return }
         this.process()
       })
     } catch (error) {
@@ -235,7 +244,7 @@ export class DeviceQueue implements RequestOwner {
     do {
       this.#passAgain = false
       this.#pass(ring, table)
-    } while (this.#passAgain && this.broken === null)
+    } while (this.#passAgain && this.broken === null && this.#ring === ring)
     this.#inPass = false
     this.#shell.volume.endBatch()
   }
@@ -250,7 +259,7 @@ export class DeviceQueue implements RequestOwner {
   /** Requests of before the crash go first, in the order in which they were taken (H55). */
   #resubmit(ring: SplitRing, table: MemoryTable): boolean {
     while (this.#again.length > 0) {
-      if (!this.#take(ring, table, this.#again[0]!)) return false
+      if (!this.#take(ring, table, this.#again[0]!) || this.#ring !== ring) return false
       this.#again.shift()
     }
     return true
@@ -261,7 +270,8 @@ export class DeviceQueue implements RequestOwner {
     for (let waiting = ring.waiting(); waiting > 0; waiting--) {
       if (waiting > ring.size) { this.#break(`${waiting} chains in a ring of ${ring.size}`); return false }
       if (this.#open + ring.unpublished >= ring.size) { this.#break(`descriptors of a ring of ${ring.size} are used again before they came back`); return false }
-      if (!this.#take(ring, table, ring.head())) return false
+      // A request that completes at once may end the session, and with it the ring and its memory.
+      if (!this.#take(ring, table, ring.head()) || this.#ring !== ring) return false
       ring.advance()
     }
     return ring.arm(this.#shell.log())
@@ -312,6 +322,8 @@ export class DeviceQueue implements RequestOwner {
 
   #break(why: string): void {
     this.broken = why
+    // Nobody takes these up any more: a stop need not wait for them.
+    this.#again = []
     this.#shell.warn(`${this.#shell.name}: queue ${this.index} is broken (${why}) and is not served until the guest resets it`)
     if (this.#errFd >= 0) native.eventfdSignal(this.#errFd)
   }
@@ -351,5 +363,16 @@ export class DeviceQueue implements RequestOwner {
     const wanted = ring.publish(this.#shell.log())
     this.#inflight?.published(ring.usedIdx)
     if (wanted) this.#signal()
+  }
+}
+
+/** Signalling must not wait for a full counter, or for whatever else a front end has passed. Closes `fd` when it throws. */
+function neverBlock(fd: number): void {
+  if (fd < 0) return
+  try {
+    native.setNonBlocking(fd)
+  } catch (error) {
+    native.closeFd(fd)
+    throw error
   }
 }

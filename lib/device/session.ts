@@ -223,15 +223,14 @@ export class DeviceSession implements FrontEnd {
 
   #setLogBase(m: Incoming): void {
     const size = readU64(need(m.payload, 16), 0), offset = readU64(m.payload, 8)
-    const fd = m.fds.shift()
+    // The descriptor stays the message's: the mapping outlives it.
+    const fd = m.fds[0]
     if (fd === undefined || !(size > 0) || !(offset >= 0)) throw new ProtocolError('a dirty log without a descriptor')
     const old = this.#log
     try {
       this.#log = new DirtyLog(fd, size, offset)
     } catch (error) {
       throw new ProtocolError(`the dirty log cannot be mapped: ${(error as Error).message}`)
-    } finally {
-      native.closeFd(fd)
     }
     old?.close()
     // Front ends disagree about this reply; sixteen bytes is the one that none of them hangs on (trap 9).
@@ -406,9 +405,9 @@ export class DeviceSession implements FrontEnd {
     const fd = fds.shift()
     if (fd === undefined) throw new ProtocolError('a back-end channel without a descriptor')
     if (this.#backendFd >= 0) native.closeFd(this.#backendFd)
+    this.#backendFd = fd
     // Nobody may be reading there: a full socket must not stop us.
     native.setNonBlocking(fd)
-    this.#backendFd = fd
     // Some front ends open the channel after they have started the rings.
     if (this.#configPending) this.configChanged()
   }
@@ -458,9 +457,8 @@ export class DeviceSession implements FrontEnd {
   #setInflightFd(payload: DataView, fds: number[]): void {
     const bytes = readU64(need(payload, 20), 0), offset = readU64(payload, 8)
     const queues = payload.getUint16(16, true), size = payload.getUint16(18, true)
-    const fd = fds.shift()
-    if (fd === undefined || !(bytes > 0) || !(offset >= 0) || size === 0 || size > limits.queueSizeMax) throw new ProtocolError('an inflight region that makes no sense')
-    this.#useInflight(fd, bytes, offset, queues, size)
+    if (fds.length === 0 || !(bytes > 0) || !(offset >= 0) || size === 0 || size > limits.queueSizeMax) throw new ProtocolError('an inflight region that makes no sense')
+    this.#useInflight(fds.shift()!, bytes, offset, queues, size)
   }
 
   #useInflight(fd: number, bytes: number, offset: number, queues: number, size: number): void {

@@ -24,6 +24,10 @@ export interface ConnectionEvents {
 
 export class ProtocolError extends Error {}
 
+/** A descriptor may be anything, so any call with one may fail: that is the front end's error, and only its session's. */
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string'
+
 export class VhostConnection {
   readonly #fd: number
   readonly #events: ConnectionEvents
@@ -64,11 +68,21 @@ export class VhostConnection {
 
   #watch(): void {
     if (this.#poll !== null) native.pollStop(this.#poll)
-    this.#poll = native.pollStart(this.#fd, this.#out.length > 0 ? 3 : 1, () => { this.#flush(); this.#read() })
+    // While answers wait to be sent nothing is read: a front end that does not take them gets no more of them.
+    this.#poll = native.pollStart(this.#fd, this.#out.length > 0 ? 2 : 1, () => this.#ready())
+  }
+
+  #ready(): void {
+    if (this.#out.length > 0) {
+      this.#flush()
+      if (this.#out.length > 0 || this.#closed) return
+      this.#watch()
+    }
+    this.#read()
   }
 
   #read(): void {
-    while (!this.#closed && !this.#paused) {
+    while (!this.#closed && !this.#paused && this.#out.length === 0) {
       const inHeader = this.#headerBytes < HEADER_BYTES
       const size = inHeader ? 0 : this.#headerView.getUint32(8, true)
       const got = inHeader
@@ -76,6 +90,8 @@ export class VhostConnection {
         : native.recvMessage(this.#fd, this.#payload, this.#payloadBytes, size - this.#payloadBytes, this.#fdCells)
       for (let i = 0; i < this.#fdCells[0]!; i++) this.#fds.push(this.#fdCells[1 + i]!)
       if (got === -EAGAIN) return
+      // Each byte of a message could bring as many again.
+      if (this.#fds.length > MAX_MESSAGE_FDS) { this.close(`a message with more than ${MAX_MESSAGE_FDS} descriptors`); return }
       if (got <= 0) { this.close(got === 0 ? 'the front end closed the connection' : `receive failed with errno ${-got}`); return }
       if (inHeader) this.#headerBytes += got
       else this.#payloadBytes += got
@@ -97,7 +113,7 @@ export class VhostConnection {
         request: this.#headerView.getUint32(0, true), needReply: (flags & FLAG.needReply) !== 0, payload: new DataView(this.#payload.buffer, 0, size), fds,
       })
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error
+      if (!(error instanceof ProtocolError) && !isSystemError(error)) throw error
       this.close(error.message)
     } finally {
       for (const fd of fds) native.closeFd(fd)
@@ -117,7 +133,7 @@ export class VhostConnection {
     bytes.set(payload, HEADER_BYTES)
     this.#out.push({ bytes, fds: fds.map((fd) => native.dupFd(fd)) })
     this.#flush()
-    if (this.#out.length > 0 && !this.#paused) this.#watch()
+    if (this.#out.length > 0 && !this.#paused && !this.#closed) this.#watch()
   }
 
   #flush(): void {
