@@ -7,7 +7,7 @@ help:
 	@echo 'make run       the demonstration: a VM on slow storage, moved, its host killed, its data verified (90 seconds)'
 	@echo '               SABOTAGE=ack-early runs a broken build, which must be caught; KEEP=1 keeps the files of a failed run'
 	@echo 'make test      all tests; T="core replay" only those with one of these words in their path'
-	@echo 'make soak      what takes minutes: a daemon killed 300 times under a client that checks everything'
+	@echo 'make soak      what takes minutes: 300 kills under a client that checks everything, 100 under fio in a guest'
 	@echo 'make           builds only: the native shim, and TypeScript to dist/'
 	@echo 'make setup     installs the Debian and npm packages that are missing, and fetches the guest'\''s kernel'
 	@echo 'make asan      the native shim with AddressSanitizer and UBSan'
@@ -43,6 +43,7 @@ test: setup-test build guest guest-fio
 
 soak: setup-test build guest guest-fio
 	@for seed in 1 2 3; do KILLS=100 SEED=$$seed node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-often || exit 1; done
+	@for half in 1 2; do KILLS=50 node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-under-fio || exit 1; done
 
 asan:
 	@$(MAKE) --no-print-directory -C native asan
