@@ -17,16 +17,16 @@ while [ ! -e /tmp/stop ]; do
 done
 echo TASK-DONE`
 
-t.test('fio --verify while the guest migrates a -> b -> a', { skip: requires('qemu-system-x86_64', 'guest-fio'), timeout: 150_000 }, async (t) => {
+t.test('fio --verify while the guest migrates a -> b -> a', { skip: requires('qemu-system-x86_64', 'guest-fio'), timeout: 230_000 }, async (t) => {
   const work = new Workspace('move')
   t.teardown(() => work.close())
   const image = work.file('disk.raw')
   writeFileSync(image, '')
   truncateSync(image, 64 * 1024 * 1024)
-  const cluster = await LabCluster.create(work, { image, hosts: ['a', 'b'], copies: 1, regionSize: '256MiB', volume: 'destage_delay = "20s"', timing: 'renew = "500ms"\nfail_after = "2s"\ndead_after = "4s"\nquarantine = "2s"' })
+  const cluster = await LabCluster.create(work, { image, hosts: ['a', 'b'], copies: 1, regionSize: '256MiB', volume: 'destage_delay = "10m"', timing: 'renew = "500ms"\nfail_after = "2s"\ndead_after = "4s"\nquarantine = "2s"' })
   await cluster.start()
   const guest = (name: string, host: string, incoming: boolean): Guest =>
-    new Guest(work, { name, socket: cluster.socket(host), task: TASK, incoming, limitSeconds: 140, memory: '384M', initrd: 'guest-fio' })
+    new Guest(work, { name, socket: cluster.socket(host), task: TASK, incoming, limitSeconds: 220, memory: '384M', initrd: 'guest-fio' })
   const rounds = (g: Guest): number => Number([...g.serial.matchAll(/^ROUND (\d+)/gm)].at(-1)?.[1] ?? 0)
 
   let here = guest('vm-0', 'a', false)
@@ -36,9 +36,12 @@ t.test('fio --verify while the guest migrates a -> b -> a', { skip: requires('qe
     const before = rounds(here), next = guest(`vm-${hop + 1}`, host, true)
     const moved = await here.migrateTo(next, work)
     await (await here.qmp()).call('quit').catch(() => undefined)
-    await until(`a round of fio after hop ${hop + 1}`, 40_000, () => {
+    await until(`a round of fio after hop ${hop + 1}`, 90_000, () => {
       if (/FIO-FAILED/.test(next.serial)) throw new Error(next.serial.slice(-1500))
       return rounds(next) > before + 1
+    }).catch(async (error: Error) => {
+      const states = await Promise.all(['a', 'b'].map(async (name) => `${name}: ${JSON.stringify(await cluster.host(name).volume('db01'))}\n${cluster.host(name).child!.output.slice(-1200)}`))
+      throw new Error(`${error.message}\nQEMU ended: ${next.exit ?? 'no'}\n${next.serial.slice(-800)}\n${states.join('\n')}`)
     })
     const volume = await cluster.host(host).volume('db01')
     t.match(volume, { phase: 'serving', owner: host }, `${host} owns the volume, the guest stopped for ${moved.stopToResumeMs.toFixed(0)} ms`)
