@@ -1,7 +1,7 @@
 /** The claim as text: JSON that a person can read, with a checksum, validated to the last field. */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import type { Claim } from '../core/claim.js'
+import { hasMember, type Claim } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 
 const hex32 = z.string().regex(/^[0-9a-f]{32}$/)
@@ -28,8 +28,7 @@ export const claimSchema = z.strictObject({
   acceptedLoss: z.strictObject({ atEpoch: natural, reason: z.string().max(1000) }).optional(),
 }).superRefine((claim, context) => {
   const bad = (message: string): void => { context.addIssue({ code: 'custom', message }) }
-  const same = (a: { host: string; incarnation: string }, b: { host: string; incarnation: string }): boolean => a.host === b.host && a.incarnation === b.incarnation
-  if (!claim.set.some((m) => same(m, claim.owner))) bad('the owner is not in the set')
+  if (!hasMember(claim.set, claim.owner)) bad('the owner is not in the set')
   if (new Set(claim.set.map((m) => m.host)).size !== claim.set.length) bad('a host is in the set twice')
   if (claim.mode === 'write-through' && claim.set.length !== 1) bad('a write-through set has more than its owner')
   let end = 0

@@ -2,9 +2,10 @@
  * The front end's end of a vhost-user socket. One message at a time, and every wait has a bound: a back end that says
  * nothing is a Failure that names the socket.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { MAX_MESSAGE_FDS, native, type PollHandle } from 'vhost-user-ts-bindings'
 import { EXIT, Failure } from '../core/failure.js'
-import { FLAG, HEADER_BYTES, MESSAGE, PAYLOAD_BYTES_MAX } from '../vhost/protocol.js'
+import { FLAG, HEADER_BYTES, MESSAGE_NAMES, PAYLOAD_BYTES_MAX, encodeMessage } from '../vhost/protocol.js'
 
 const EAGAIN = 11
 const RETRY_MS = 5
@@ -22,8 +23,7 @@ interface Waiter {
   readonly timer: NodeJS.Timeout
 }
 
-const nameOf = (request: number): string => Object.entries(MESSAGE).find(([, id]) => id === request)?.[0] ?? `message ${request}`
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+const nameOf = (request: number): string => MESSAGE_NAMES.get(request) ?? `message ${request}`
 
 export class Channel {
   readonly path: string
@@ -56,7 +56,7 @@ export class Channel {
       } catch (error) {
         const { code, message } = error as NodeJS.ErrnoException
         // The backlog of a back end that is not accepting yet is full.
-        if (code === 'EAGAIN' && performance.now() < end) { await pause(); continue }
+        if (code === 'EAGAIN' && performance.now() < end) { await sleep(RETRY_MS); continue }
         const why = code === 'ENOENT' ? 'there is no such socket' : code === 'ECONNREFUSED' ? 'nobody listens there' : message
         throw new Failure(EXIT.unreachable, `cannot connect to ${path}: ${why}; is the back end running?`, { cause: error })
       }
@@ -104,12 +104,7 @@ export class Channel {
   }
 
   async #send(request: number, flags: number, payload: Uint8Array, fds: readonly number[]): Promise<void> {
-    const bytes = new Uint8Array(HEADER_BYTES + payload.length)
-    const view = new DataView(bytes.buffer)
-    view.setUint32(0, request, true)
-    view.setUint32(4, flags, true)
-    view.setUint32(8, payload.length, true)
-    bytes.set(payload, HEADER_BYTES)
+    const bytes = encodeMessage(request, flags, payload)
     const end = performance.now() + this.#timeoutMs
     for (let done = 0; done < bytes.length;) {
       if (this.#failure !== null) throw this.#failure
@@ -118,7 +113,7 @@ export class Channel {
       if (sent > 0) done += sent
       else if (sent !== -EAGAIN) this.#fail(`took no ${nameOf(request)} (errno ${-sent})`)
       else if (performance.now() > end) this.#fail(`took no ${nameOf(request)} within ${this.#timeoutMs} ms`)
-      else await pause()
+      else await sleep(RETRY_MS)
     }
   }
 

@@ -64,4 +64,3 @@ export interface Claim {
 
 export const sameMember = (a: Member, b: Member): boolean => a.host === b.host && a.incarnation === b.incarnation
 export const hasMember = (set: readonly Member[], m: Member): boolean => set.some((x) => sameMember(x, m))
-export const memberName = (m: Member): string => `${m.host}/${m.incarnation.slice(0, 8)}`

@@ -1,4 +1,5 @@
 /** `holdfast blk`: one volume in the foreground, by the conventions of QEMU's back end programs, without any config. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
@@ -149,7 +150,7 @@ const segmentBytes = (cacheBytes: number | null): number =>
 async function refuseLive(store: PosixDirClaimStore, claim: Claim, path: string): Promise<void> {
   if (claim.released === true) return
   const before = await store.readBeat()
-  await new Promise((resolveWait) => setTimeout(resolveWait, TIMING.renewMs * 1.5))
+  await sleep(TIMING.renewMs * 1.5)
   const after = await store.readBeat()
   const alive = after !== null && (before === null || after.counter !== before.counter || after.epoch !== before.epoch)
   throw new Failure(EXIT.unsafe, `${path} is held by host ${claim.owner.host} (epoch ${claim.epoch}, claim in ${store.where})` +

@@ -8,7 +8,7 @@ import { limits } from '../limits.js'
 import type { FrontEnd, GuestVolume } from '../ports/guest.js'
 import { ProtocolError, VhostConnection, type Incoming } from '../vhost/connection.js'
 import { need, regionSpec, takeFd, u64, type RegionSpec } from '../vhost/payload.js'
-import { BACKEND_MESSAGE, FEATURE, HEADER_BYTES, MESSAGE, PROTOCOL_FEATURE, VRING_INDEX_MASK, readU64 } from '../vhost/protocol.js'
+import { BACKEND_MESSAGE, FEATURE, FLAG, MESSAGE, PROTOCOL_FEATURE, VRING_INDEX_MASK, encodeMessage, readU64 } from '../vhost/protocol.js'
 import { CONFIG_BYTES, WCE_AT, configSpace, featuresOf } from './config-space.js'
 import { DirtyLog } from './dirty-log.js'
 import { MappedRegion, MemoryTable, overlaps } from './guest-memory.js'
@@ -32,6 +32,7 @@ export interface SessionShell {
 
 const ALL_PROTOCOL = Object.values(PROTOCOL_FEATURE).reduce((all, bit) => all | bit, 0n)
 const SCRATCH_BYTES = 4096
+const NO_PAYLOAD = new Uint8Array(0)
 /** Every queue gets this much to drain, however long the ones before it took. */
 const DRAIN_LEAST_MS = 50
 
@@ -96,10 +97,7 @@ export class DeviceSession implements FrontEnd {
   configChanged(): void {
     this.#configPending = !this.running || this.#backendFd < 0
     if (this.#configPending || this.#ended) return
-    const message = new Uint8Array(HEADER_BYTES)
-    const view = new DataView(message.buffer)
-    view.setUint32(0, BACKEND_MESSAGE.configChange, true)
-    view.setUint32(4, 1, true)
+    const message = encodeMessage(BACKEND_MESSAGE.configChange, FLAG.version, NO_PAYLOAD)
     native.sendMessage(this.#backendFd, message, 0, message.length, new Int32Array(1), 0)
   }
 

@@ -10,7 +10,7 @@ import { operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { RegionLog } from '../ports/region.js'
-import { crc } from './crc.js'
+import { crc } from '../io/crc.js'
 import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentOffset } from './layout.js'
 import type { SegmentPool } from './segment-pool.js'
 

@@ -14,7 +14,7 @@ import { AlignedMemory } from '../io/memory.js'
 import { operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { BlockFile } from '../ports/io.js'
-import { crc } from './crc.js'
+import { crc } from '../io/crc.js'
 import { SEGMENT_HEADER_BYTES, decodeSegmentHeader, segmentOffset, type SegmentHeader } from './layout.js'
 
 export interface FoundRecord { readonly header: RecordHeader; readonly offsetBytes: number }

@@ -2,7 +2,7 @@ import { assert } from '../core/assert.js'
 import { AlignedMemory } from '../io/memory.js'
 import { operation } from '../io/operation.js'
 import { limits } from '../limits.js'
-import { crc } from './crc.js'
+import { crc } from '../io/crc.js'
 import { decodeSuperblock, encodeSuperblock, type Superblock } from './layout.js'
 import type { SegmentPool } from './segment-pool.js'
 

@@ -3,6 +3,7 @@
  * Operations start in the order of the recording, many at a time, but never two that overlap: between those a disk
  * promises no order, so nobody could say what a later read must show.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createHistogram, performance, type RecordableHistogram } from 'node:perf_hooks'
 import { VhostClient, type ClientKind } from '../client/front-end.js'
 import { EXIT, Failure } from '../core/failure.js'
@@ -162,5 +163,5 @@ const latenciesOf = (h: RecordableHistogram): Latencies =>
 
 async function sleepUntil(timeMs: number): Promise<void> {
   const left = timeMs - performance.now()
-  if (left > 1) await new Promise((resolve) => setTimeout(resolve, left))
+  if (left > 1) await sleep(left)
 }

@@ -5,10 +5,10 @@
 import { parseHeader, verifyPayload, type RecordHeader } from '../core/record.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import { refuseAppend } from '../core/transition.js'
-import type { Claim } from '../core/claim.js'
+import { hasMember, type Claim } from '../core/claim.js'
+import { crc } from '../io/crc.js'
 import { AlignedMemory } from '../io/memory.js'
 import { limits } from '../limits.js'
-import { native } from 'vhost-user-ts-bindings'
 import type { Append, DialedPeer, Flush, Open, Push, Trim } from '../ports/peer.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { RegionLog } from '../ports/region.js'
@@ -27,7 +27,6 @@ interface Feed {
 interface Slot { readonly memory: AlignedMemory; feed: Feed }
 
 const SLOT_BYTES = limits.recordHeaderBytes + limits.recordPayloadBytesMax
-const crc = (bytes: Uint8Array, seed: number): number => native.crc32c(bytes, seed)
 
 export class Replica implements CompletionTarget {
   readonly #holder: Holder
@@ -160,7 +159,7 @@ export class Replica implements CompletionTarget {
   #claimChanged(claim: Claim): void {
     const { self } = this.#holder
     const named = claim.inherited
-      .filter((log) => log.holders.some((m) => m.host === self.host && m.incarnation === self.incarnation))
+      .filter((log) => hasMember(log.holders, self))
       .map((log) => log.epoch)
     this.#holder.reconcile(claim.volume, claim.epoch, named)
     const feed = this.#feeds.get(claim.volume)

@@ -3,7 +3,7 @@
  * closed. A protocol error ends the connection and says why.
  */
 import { MAX_MESSAGE_FDS, native, type PollHandle } from 'vhost-user-ts-bindings'
-import { FLAG, HEADER_BYTES, PAYLOAD_BYTES_MAX } from './protocol.js'
+import { FLAG, HEADER_BYTES, PAYLOAD_BYTES_MAX, encodeMessage } from './protocol.js'
 
 const EAGAIN = 11
 
@@ -125,13 +125,7 @@ export class VhostConnection {
 
   #send(request: number, flags: number, payload: Uint8Array, fds: readonly number[]): void {
     if (this.#closed) return
-    const bytes = new Uint8Array(HEADER_BYTES + payload.length)
-    const view = new DataView(bytes.buffer)
-    view.setUint32(0, request, true)
-    view.setUint32(4, flags, true)
-    view.setUint32(8, payload.length, true)
-    bytes.set(payload, HEADER_BYTES)
-    this.#out.push({ bytes, fds: fds.map((fd) => native.dupFd(fd)) })
+    this.#out.push({ bytes: encodeMessage(request, flags, payload), fds: fds.map((fd) => native.dupFd(fd)) })
     this.#flush()
     if (this.#out.length > 0 && !this.#paused && !this.#closed) this.#watch()
   }

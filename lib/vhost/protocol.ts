@@ -7,6 +7,9 @@ export const MESSAGE = {
   resetDevice: 34, getMaxMemSlots: 36, addMemReg: 37, remMemReg: 38,
 } as const
 
+/** As they are called here, by number. */
+export const MESSAGE_NAMES: ReadonlyMap<number, string> = new Map(Object.entries(MESSAGE).map(([name, id]) => [id, name]))
+
 /** Back end to front end, on the channel of setBackendReqFd. */
 export const BACKEND_MESSAGE = { configChange: 2 } as const
 
@@ -29,6 +32,17 @@ export const PROTOCOL_FEATURE = {
   mq: bit(0), logShmfd: bit(1), replyAck: bit(3), backendReq: bit(5), config: bit(9), inflightShmfd: bit(12), resetDevice: bit(13),
   configureMemSlots: bit(15),
 } as const
+
+/** A message as it is sent: {u32 request, flags, payload length}, then the payload. */
+export function encodeMessage(request: number, flags: number, payload: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES + payload.length)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(0, request, true)
+  view.setUint32(4, flags, true)
+  view.setUint32(8, payload.length, true)
+  bytes.set(payload, HEADER_BYTES)
+  return bytes
+}
 
 /** Reads a u64 that must be a safe integer (addresses and sizes); NaN otherwise, which fails every check. */
 export function readU64(view: DataView, at: number): number {

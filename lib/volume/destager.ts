@@ -9,6 +9,7 @@
  *   base durable here, not there: a replica replays an older version only below a base it does not know; a takeover
  *                                 takes the highest base of those sealed, and its first cut covers everything (R16).
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
 import { RUN } from '../core/layer.js'
 import type { Won } from '../core/units.js'
@@ -87,7 +88,7 @@ export class Destager {
   async #allowed(): Promise<void> {
     while (!this.#shell.mayDestage()) {
       if (this.#closed) throw new Error('destaging stopped')
-      await new Promise((resolve) => setTimeout(resolve, limits.destagePauseMs))
+      await sleep(limits.destagePauseMs)
     }
   }
 

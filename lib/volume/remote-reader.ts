@@ -2,6 +2,7 @@
  * Reads of inherited logs that only other hosts hold. Any holder named in the claim can serve all that is kept (R4,
  * R4b), so the next one is asked when one is gone; nothing ever falls back to the backing.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure, EXIT } from '../core/failure.js'
 import type { InheritedLog } from '../core/claim.js'
 import { limits } from '../limits.js'
@@ -73,7 +74,7 @@ export class RemoteReader {
         }
       }
       if (performance.now() > until) break
-      await new Promise((resolve) => setTimeout(resolve, limits.remoteRetryMs))
+      await sleep(limits.remoteRetryMs)
     }
     throw new Failure(EXIT.unreachable,
       `no holder of epoch ${log.epoch} (${log.holders.map((m) => m.host).join(', ')}) can be read: ${last}; bring one of them back`)

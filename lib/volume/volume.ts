@@ -3,8 +3,9 @@
  * read and flush paths and the destager together. Everything that changes ownership goes through the machine.
  */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
-import type { Claim, GuestView, InheritedLog, Member } from '../core/claim.js'
+import { hasMember, type Claim, type GuestView, type Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { IndexLayer } from '../core/index-layer.js'
 import { RUN } from '../core/layer.js'
@@ -239,7 +240,7 @@ export class Volume implements GuestVolume {
     while (this.#serving && this.claim!.guest.capacityBytes < afterBytes) {
       if (this.#shell.nowMs() > until) throw new Failure(EXIT.unreachable, `the claim of ${this.name} could not be changed within ${limits.resizeTimeoutMs / 1000} s; try again`)
       this.driver.dispatch({ type: 'resize', capacityBytes: afterBytes })
-      await new Promise((resolve) => setTimeout(resolve, 10))
+      await sleep(10)
     }
     if (!this.#serving) throw new Failure(EXIT.unsafe, `volume ${this.name} went to another host meanwhile; resize it there`)
     return { beforeBytes, afterBytes }
@@ -271,7 +272,7 @@ export class Volume implements GuestVolume {
     }
     if (this.claim !== claim) return
     const self = holder.self
-    holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => holds(log, self)).map((log) => log.epoch))
+    holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => hasMember(log.holders, self)).map((log) => log.epoch))
     const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
     const epoch = new EpochLog(claim, log, self)
     this.#servedEpoch = claim.epoch
@@ -301,7 +302,7 @@ export class Volume implements GuestVolume {
     for (const log of claim.inherited) {
       const label = `epoch ${log.epoch}`
       const local = holder.log(claim.volume, log.epoch)
-      if (local !== undefined && local.storedLength >= log.kept && holds(log, holder.self)) {
+      if (local !== undefined && local.storedLength >= log.kept && hasMember(log.holders, holder.self)) {
         levels.push({ layer: await local.buildLayer(log.kept, claim.base), remote: null, label })
       } else {
         levels.push({ layer: null, remote: log, label })
@@ -424,7 +425,7 @@ export class Volume implements GuestVolume {
   /** Gives outstanding backing writes a bounded time to end; if they do not, the hand-over is simply not quiet. */
   async #quiet(): Promise<void> {
     const until = this.#shell.nowMs() + limits.handOverQuietMs
-    while (this.#shell.backing.outstandingWrites > 0 && this.#shell.nowMs() < until) await new Promise((resolve) => setTimeout(resolve, 5))
+    while (this.#shell.backing.outstandingWrites > 0 && this.#shell.nowMs() < until) await sleep(5)
   }
 
   // --- destaging ----------------------------------------------------------------------------------------------------------------
@@ -469,7 +470,7 @@ export class Volume implements GuestVolume {
 
   async #leaveQuarantine(): Promise<void> {
     this.driver.dispatch({ type: 'quarantineOver' })
-    while (this.#serving && this.claim!.quarantine) await new Promise((resolve) => setTimeout(resolve, limits.destagePauseMs))
+    while (this.#serving && this.claim!.quarantine) await sleep(limits.destagePauseMs)
     if (!this.#serving) throw new Error('the claim was lost at the end of quarantine')
   }
 
@@ -594,11 +595,11 @@ export class Volume implements GuestVolume {
     while (this.#serving && this.#shell.nowMs() < until) {
       if (this.index.empty && !this.claim!.quarantine && this.driver.state.attempt === null) {
         this.driver.dispatch({ type: 'release' })
-        while (this.#serving && this.driver.state.attempt !== null && this.#shell.nowMs() < until) await new Promise((resolve) => setTimeout(resolve, 5))
+        while (this.#serving && this.driver.state.attempt !== null && this.#shell.nowMs() < until) await sleep(5)
       } else {
         this.#flushWanted++
         this.#considerCut()
-        await new Promise((resolve) => setTimeout(resolve, 10))
+        await sleep(10)
         this.#flushWanted--
       }
     }
@@ -614,6 +615,3 @@ export class Volume implements GuestVolume {
     await this.writes.freeze()
   }
 }
-
-const holds = (log: InheritedLog, member: Member): boolean =>
-  log.holders.some((m) => m.host === member.host && m.incarnation === member.incarnation)

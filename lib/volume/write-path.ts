@@ -13,6 +13,7 @@ import { sameMember, type Member } from '../core/claim.js'
 import { FlushHabit } from '../core/flush-habit.js'
 import { ENTRY } from '../core/record.js'
 import { won as toWon, type Won } from '../core/units.js'
+import { crc } from '../io/crc.js'
 import { limits } from '../limits.js'
 import { native } from 'vhost-user-ts-bindings'
 import { REQUEST_KIND, STATUS, type GuestRequest } from '../ports/guest.js'
@@ -48,8 +49,6 @@ interface Link {
   /** Since when it owes an answer; null: it owes nothing. */
   owesSinceMs: number | null
 }
-
-const crc = (bytes: Uint8Array, seed: number): number => native.crc32c(bytes, seed)
 
 interface Parked { readonly won: Won; readonly requests: readonly GuestRequest[] }
 

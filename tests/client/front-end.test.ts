@@ -17,9 +17,7 @@ interface Served { readonly work: Workspace; readonly socket: string; readonly i
 async function serve(t: Test, ...more: string[]): Promise<Served> {
   const work = new Workspace('client')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw'), socket = work.file('s')
-  writeFileSync(image, '')
-  truncateSync(image, SIZE)
+  const image = work.image('disk.raw', SIZE), socket = work.file('s')
   const child = await startBlk(work, 'blk', ['--socket-path', socket, '--blk-file', image, ...more])
   return { work, socket, image, child }
 }

@@ -1,5 +1,4 @@
 /** Chains that a driver must not build, and odd ones that it may: what breaks a queue, what ends one request, what is served. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { native } from 'vhost-user-ts-bindings'
 import { VhostClient } from '../../lib/client/front-end.js'
@@ -21,9 +20,7 @@ type Descriptor = readonly [address: number, bytes: number, flags: number, next?
 async function serve(t: Test): Promise<string> {
   const work = new Workspace('chains')
   t.teardown(() => work.close())
-  const image = work.file('vm1.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 16 * 1024 * 1024)
+  const image = work.image('vm1.raw', 16 * 1024 * 1024)
   await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', image])
   return work.file('s')
 }

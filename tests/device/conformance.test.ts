@@ -1,5 +1,5 @@
 /** The control messages one by one, as docs/conformance.md tells them: what is answered, what is refused, what ends a connection. */
-import { readSync, truncateSync, writeFileSync } from 'node:fs'
+import { readSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { native } from 'vhost-user-ts-bindings'
 import { Channel } from '../../lib/client/channel.js'
@@ -18,9 +18,7 @@ const FEATURES = FEATURE.protocolFeatures | FEATURE.version1
 async function serve(t: Test, ...more: string[]): Promise<string> {
   const work = new Workspace('conform')
   t.teardown(() => work.close())
-  const image = work.file('vm1.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 16 * MIB)
+  const image = work.image('vm1.raw', 16 * MIB)
   await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', image, ...more])
   return work.file('s')
 }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { native } from 'vhost-user-ts-bindings'
 import { EMPTY, addressPayload, memoryTablePayload, ringFdPayload, statePayload, u64Payload } from '../../lib/client/payloads.js'
-import { FEATURE, FLAG, HEADER_BYTES, MESSAGE } from '../../lib/vhost/protocol.js'
+import { FEATURE, FLAG, MESSAGE, encodeMessage } from '../../lib/vhost/protocol.js'
 import { limits } from '../../lib/limits.js'
 import { REQUEST_KIND } from '../../lib/ports/guest.js'
 import { until } from '../../fixtures/lab/workspace.js'
@@ -132,14 +132,7 @@ t.test('what a front end says while a ring drains is answered after the drain', 
   fe.channel.close()
   const fd = native.connectUnix(path)
   t.teardown(() => native.closeFd(fd))
-  const message = (request: number, payload: Uint8Array): Uint8Array => {
-    const bytes = new Uint8Array(HEADER_BYTES + payload.length), view = new DataView(bytes.buffer)
-    view.setUint32(0, request, true)
-    view.setUint32(4, FLAG.version, true)
-    view.setUint32(8, payload.length, true)
-    bytes.set(payload, HEADER_BYTES)
-    return bytes
-  }
+  const message = (request: number, payload: Uint8Array): Uint8Array => encodeMessage(request, FLAG.version, payload)
   const send = (bytes: Uint8Array, ...fds: number[]): void => { native.sendMessage(fd, bytes, 0, bytes.length, Int32Array.from(fds), fds.length) }
   send(message(MESSAGE.setFeatures, u64Payload(FEATURE.version1)))
   send(message(MESSAGE.setMemTable, memoryTablePayload([fe.region])), fe.memory.fd)

@@ -1,5 +1,5 @@
 /** What real front ends were recorded to say: every answer has the recorded shape, and the device goes on serving. */
-import { readdirSync, truncateSync, writeFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
@@ -19,9 +19,7 @@ const CAPACITY_BYTES = 1024 * 1024 * 1024
 async function serve(t: Test, cached: boolean): Promise<{ daemon: Child; socket: string }> {
   const work = new Workspace('recorded')
   t.teardown(() => work.close())
-  const image = work.file('vm1.raw'), socket = work.file('s')
-  writeFileSync(image, '')
-  truncateSync(image, CAPACITY_BYTES)
+  const image = work.image('vm1.raw', CAPACITY_BYTES), socket = work.file('s')
   const args = ['--socket-path', socket, '--blk-file', image, ...(cached ? ['--cache', work.file('region'), '--cache-size', '64MiB'] : [])]
   return { daemon: await startBlk(work, 'blk', args), socket }
 }

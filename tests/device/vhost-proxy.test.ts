@@ -1,5 +1,5 @@
 /** The proxy itself: nothing that goes through it changes but what it was told to change. */
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { native } from 'vhost-user-ts-bindings'
@@ -14,9 +14,7 @@ import { ROOT, Workspace, until } from '../../fixtures/lab/workspace.js'
 async function start(t: Test, options: Partial<ProxyOptions>): Promise<{ work: Workspace; socket: string; target: string; proxy: VhostProxy }> {
   const work = new Workspace('proxy')
   t.teardown(() => work.close())
-  const image = work.file('vm1.raw'), target = work.file('s'), socket = work.file('p')
-  writeFileSync(image, '')
-  truncateSync(image, 16 * 1024 * 1024)
+  const image = work.image('vm1.raw', 16 * 1024 * 1024), target = work.file('s'), socket = work.file('p')
   await startBlk(work, 'blk', ['--socket-path', target, '--blk-file', image])
   const proxy = new VhostProxy({ listen: socket, target, ...options })
   work.onClose(() => proxy.close())

@@ -1,5 +1,4 @@
 /** The switch that a driver sets with SET_CONFIG outlives what front ends do not tell: a device reset, a lost connection. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { configPayload, EMPTY } from '../../lib/client/payloads.js'
 import { VhostClient } from '../../lib/client/front-end.js'
@@ -20,9 +19,7 @@ const setWriteCache = (client: VhostClient, on: boolean): Promise<void> =>
 t.test('set, reset, reconnected, and after the back end died', async (t) => {
   const work = new Workspace('switch')
   t.teardown(() => work.close())
-  const image = work.file('vm1.raw'), socket = work.file('s'), args = ['--socket-path', socket, '--blk-file', image]
-  writeFileSync(image, '')
-  truncateSync(image, 16 * 1024 * 1024)
+  const image = work.image('vm1.raw', 16 * 1024 * 1024), socket = work.file('s'), args = ['--socket-path', socket, '--blk-file', image]
   const daemon = await startBlk(work, 'blk', args)
   const client = await VhostClient.connect(socket, { resumable: true })
   t.equal(await writeCache(client), 1)
@@ -47,9 +44,7 @@ t.test('set, reset, reconnected, and after the back end died', async (t) => {
 t.test('nothing but the switch may be written', async (t) => {
   const work = new Workspace('fields')
   t.teardown(() => work.close())
-  const image = work.file('vm1.raw'), socket = work.file('s')
-  writeFileSync(image, '')
-  truncateSync(image, 16 * 1024 * 1024)
+  const image = work.image('vm1.raw', 16 * 1024 * 1024), socket = work.file('s')
   await startBlk(work, 'blk', ['--socket-path', socket, '--blk-file', image])
   const client = await VhostClient.connect(socket)
   for (const [offset, bytes] of [[0, 8], [20, 4], [34, 2]] as const) {

@@ -29,9 +29,7 @@ for (const cache of [true, false]) {
   t.test(`backing-size-not-4K, ${cache ? 'cached' : 'passed through'}`, async (t) => {
     const work = new Workspace('odd')
     t.teardown(() => work.close())
-    const image = work.file('disk.raw')
-    writeFileSync(image, '')
-    truncateSync(image, SECTORS * 512)
+    const image = work.image('disk.raw', SECTORS * 512)
     const daemon = await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', image, ...(cache ? ['--cache', work.file('region'), '--cache-size', '64MiB'] : [])])
     const client = await VhostClient.connect(work.file('s'))
     t.equal(client.capacitySectors, SECTORS)

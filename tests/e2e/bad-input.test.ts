@@ -21,10 +21,7 @@ function blk(work: Workspace, args: readonly string[], env: NodeJS.ProcessEnv = 
 }
 
 function newImage(work: Workspace): string {
-  const image = work.file('vm1.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * MIB)
-  return image
+  return work.image('vm1.raw', 64 * MIB)
 }
 
 /** Writes something that is only in the region, then dies. */

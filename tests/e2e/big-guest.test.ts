@@ -1,5 +1,4 @@
 /** 8 GiB of guest memory: a region of 6 GiB at 4 GiB, which no single ArrayBuffer of Node 20 can hold. It costs no memory. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -17,9 +16,7 @@ echo TASK-DONE`
 t.test('a guest with 8 GiB boots, writes and reads', { skip: requires('qemu-system-x86_64', 'guest'), timeout: 90_000 }, async (t) => {
   const work = new Workspace('big')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024)
   await startBlk(work, 'blk', ['--socket-path', work.file('v.sock'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '64MiB'])
   const guest = new Guest(work, { name: 'vm', socket: work.file('v.sock'), task: TASK, limitSeconds: 80, memory: '8G', queues: 2 })
   await guest.waitFor(/TASK-DONE/, 70_000)

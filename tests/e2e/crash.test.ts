@@ -1,5 +1,4 @@
 /** The daemon dies under a guest that writes: QEMU reconnects, nothing acknowledged is lost. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -24,9 +23,7 @@ umount /mnt; echo TASK-DONE`
 t.test('kill -9 of the daemon under a writing guest, again and again', { skip: requires('qemu-system-x86_64', 'guest'), timeout: 110_000 }, async (t) => {
   const work = new Workspace('crash')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, (FS.startSector + FS.sectors) * 512)
+  const image = work.image('disk.raw', (FS.startSector + FS.sectors) * 512)
   writePartitions(image, [RAW, FS])
   const args = ['--socket-path', work.file('v.sock'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '256MiB', '--quarantine', '500ms']
   let daemon = await startBlk(work, 'blk', args)

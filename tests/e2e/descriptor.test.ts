@@ -1,5 +1,5 @@
 /** --fd N: a listening socket, as from systemd, and a connected one, as from a front end that starts its back end. */
-import { closeSync, truncateSync, writeFileSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import t from 'tap'
 import { native } from 'vhost-user-ts-bindings'
 import { VhostClient } from '../../lib/client/front-end.js'
@@ -9,10 +9,7 @@ import { Child } from '../../fixtures/lab/process.js'
 import { Workspace, until } from '../../fixtures/lab/workspace.js'
 
 function newImage(work: Workspace): string {
-  const image = work.file('vm1.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 16 * 1024 * 1024)
-  return image
+  return work.image('vm1.raw', 16 * 1024 * 1024)
 }
 
 const GET_FEATURES = Buffer.from('010000000100000000000000', 'hex')

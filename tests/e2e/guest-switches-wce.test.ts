@@ -2,7 +2,7 @@
  * The guest switches its disk's write cache off and on again: the volume obeys, seen where its writes reach the kernel.
  * Also after a reconnection: QEMU does not tell again, and the guest, which believes in write-through, does not flush.
  */
-import { readlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import t from 'tap'
 import type { Logger } from '../../lib/control/log.js'
 import { startBlk, type RunningBlk } from '../../lib/daemon/blk.js'
@@ -72,9 +72,7 @@ async function burst(guest: Guest, path: string, mode: string): Promise<{ durabl
 }
 
 async function serve(work: Workspace, cached: boolean): Promise<{ running: RunningBlk; socket: string; path: string }> {
-  const image = work.file('disk.raw'), region = work.file('region'), socket = work.file('v.sock')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024), region = work.file('region'), socket = work.file('v.sock')
   const running = await startBlk({
     socket: { path: socket }, blkFile: image, cache: cached ? region : null, cacheBytes: cached ? 64 * 1024 * 1024 : null, readOnly: false,
     durability: 'flush', quarantineMs: 0,

@@ -1,5 +1,4 @@
 /** A disk comes and goes under a running guest, and memory comes while its rings run. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -10,10 +9,7 @@ const SECTORS = 65536
 const WAIT = (what: string): string => `n=0; while ${what} && [ $n -lt 300 ]; do sleep 0.1; n=$((n+1)); done`
 
 function newImage(work: Workspace, name: string): string {
-  const image = work.file(name)
-  writeFileSync(image, '')
-  truncateSync(image, SECTORS * 512)
-  return image
+  return work.image(name, SECTORS * 512)
 }
 
 const PLUG = `

@@ -1,5 +1,5 @@
 /** Guest memory in huge pages: its mappings must begin and end where a huge page does. */
-import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -16,9 +16,7 @@ const TASK = 'stamper /dev/vda 6 0 200 65536 discard && stamper --verify /dev/vd
 t.test('a guest in huge pages', { skip: requires('qemu-system-x86_64', 'guest') || few, timeout: 40_000 }, async (t) => {
   const work = new Workspace('huge')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw'), socket = work.file('v.sock')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024), socket = work.file('v.sock')
   const daemon = await startBlk(work, 'blk', ['--socket-path', socket, '--blk-file', image, '--cache', work.file('region'), '--cache-size', '64MiB'])
   // Instead of the memory of run-vm, whose size is no multiple of a huge page.
   const huge = `memory-backend-memfd,id=huge,size=${MIB}M,share=on,hugetlb=on,hugetlbsize=2M`

@@ -2,7 +2,6 @@
  * The daemon is killed again and again at any moment under a client that checks everything: what was acknowledged is
  * there, what was in flight is done once it is back, in the order it was asked for. KILLS sets how often.
  */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { Expected } from '../../lib/replay/expected.js'
@@ -24,9 +23,7 @@ const pick = (below: number): number => {
 t.test(`${KILLS} kills under a verifying client`, { timeout: 50_000 + KILLS * 2500 }, async (t) => {
   const work = new Workspace('often')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, SECTORS * 512)
+  const image = work.image('disk.raw', SECTORS * 512)
   const args = ['--socket-path', work.file('s'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '96MiB', '--quarantine', '200ms']
   let daemon = await startBlk(work, 'blk', args)
   const client = await VhostClient.connect(work.file('s'), { queues: 2, bufferBytes: DEPTH * SLOT_SECTORS * 512, resumable: true, timeoutMs: 20_000 })

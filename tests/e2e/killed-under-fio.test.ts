@@ -1,5 +1,4 @@
 /** kill -9 of the daemon under fio --verify in a real guest, each after QEMU's handshake was done. KILLS sets how often. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -21,9 +20,7 @@ echo TASK-DONE`
 t.test(`${KILLS} kills under fio --verify`, { skip: requires('qemu-system-x86_64', 'guest-fio'), timeout: 80_000 + KILLS * 5000 }, async (t) => {
   const work = new Workspace('fio')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 32 * 1024 * 1024)
+  const image = work.image('disk.raw', 32 * 1024 * 1024)
   const args = ['--socket-path', work.file('s'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '128MiB', '--quarantine', '300ms']
   let daemon = await startBlk(work, 'blk', args)
   const guest = new Guest(work, { name: 'vm', socket: work.file('s'), task: TASK, limitSeconds: 70 + KILLS * 5, memory: '384M', initrd: 'guest-fio' })

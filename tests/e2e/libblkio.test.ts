@@ -3,7 +3,7 @@
  * this tree; LIBBLKIO_CLIENT names it ("libblkio-client io SOCKET ...", "libblkio-client load SOCKET ...").
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Workspace } from '../../fixtures/lab/workspace.js'
@@ -18,9 +18,7 @@ for (const { bytes, count, depth } of RUNS) for (const cache of [false, true]) {
   t.test(`libblkio finds its data again: ${bytes} bytes, depth ${depth}, ${cache ? 'cached' : 'passed through'}`, { timeout: 60_000 }, async (t) => {
     const work = new Workspace('blkio')
     t.teardown(() => work.close())
-    const image = work.file('vm1.raw'), socket = work.file('s')
-    writeFileSync(image, '')
-    truncateSync(image, 1024 * 1024 * 1024)
+    const image = work.image('vm1.raw', 1024 * 1024 * 1024), socket = work.file('s')
     await startBlk(work, 'blk', ['--socket-path', socket, '--blk-file', image, ...(cache ? ['--cache', work.file('region'), '--cache-size', '512MiB'] : [])])
     // The client expects zeros where it has not written yet, so each run gets a disk of its own.
     const load = JSON.parse(execFileSync(client, ['load', socket, 'rw=randrw', 'verify=2', `depth=${depth}`, `bs=${bytes}`, `count=${count}`], { encoding: 'utf8' })) as { mismatches: number; count: number }

@@ -1,14 +1,11 @@
 /** A volume's limits, as its guest sees them: what passes in a time, and that nothing is lost while it waits. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import { Workspace } from '../../fixtures/lab/workspace.js'
 
 async function limited(work: Workspace, lines: string): Promise<VhostClient> {
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024)
   const cluster = await LabCluster.create(work, { image, hosts: ['a'], copies: 0, regionSize: '128MiB', volume: lines })
   await cluster.start()
   return VhostClient.connect(cluster.socket('a'), { queues: 2 })

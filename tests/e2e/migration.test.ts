@@ -1,5 +1,4 @@
 /** fio verifies its own writes while the guest moves a -> b -> a between two hosts, with a copy on each other. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -20,9 +19,7 @@ echo TASK-DONE`
 t.test('fio --verify while the guest migrates a -> b -> a', { skip: requires('qemu-system-x86_64', 'guest-fio'), timeout: 230_000 }, async (t) => {
   const work = new Workspace('move')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024)
   const cluster = await LabCluster.create(work, { image, hosts: ['a', 'b'], copies: 1, regionSize: '256MiB', volume: 'destage_delay = "10m"', timing: 'renew = "500ms"\nfail_after = "2s"\ndead_after = "4s"\nquarantine = "2s"' })
   await cluster.start()
   const guest = (name: string, host: string, incoming: boolean): Guest =>

@@ -2,21 +2,14 @@
  * Migration to a back end that offers less. Features that the guest uses are missing: QEMU refuses, and the guest goes on
  * where it is. Only protocol features are missing: the guest moves. Nothing is lost either way.
  */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { FEATURE, PROTOCOL_FEATURE } from '../../lib/vhost/protocol.js'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
+import { COMMIT_UNTIL_TOLD } from '../../fixtures/lab/guest-tasks.js'
 import { requires } from '../../fixtures/lab/requirements.js'
 import { VhostProxy } from '../../fixtures/lab/vhost-proxy.js'
 import { Workspace } from '../../fixtures/lab/workspace.js'
-
-const TASK = `
-/bin/mke2fs -q -t ext4 /dev/vda && mount -t ext4 /dev/vda /mnt || exit 1
-( read word < /dev/console; touch /tmp/stop ) &
-commits /mnt/log 7 | tee /tmp/commits
-commits --verify /mnt/log 7 $(tail -n 1 /tmp/commits | cut -d' ' -f2)
-umount /mnt; echo TASK-DONE`
 
 const lastCommit = (guest: Guest): number => Number([...guest.serial.matchAll(/^C (\d+) /gm)].at(-1)?.[1] ?? 0)
 const MORE = /^C \d+ [\s\S]*^C \d+ /m
@@ -24,9 +17,7 @@ const MORE = /^C \d+ [\s\S]*^C \d+ /m
 t.test('a destination with fewer features', { skip: requires('qemu-system-x86_64', 'guest'), timeout: 60_000 }, async (t) => {
   const work = new Workspace('mixed')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw'), socket = work.file('v.sock')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024), socket = work.file('v.sock')
   const cache = ['--cache', work.file('region'), '--cache-size', '128MiB']
   const daemon = await startBlk(work, 'blk', ['--socket-path', socket, '--blk-file', image, ...cache])
   const { inflightShmfd, configureMemSlots, backendReq, resetDevice } = PROTOCOL_FEATURE
@@ -36,7 +27,7 @@ t.test('a destination with fewer features', { skip: requires('qemu-system-x86_64
     new VhostProxy({ listen: work.file('old.sock'), target: socket, hideProtocolFeatures: newer }),
   ]
   work.onClose(() => { for (const proxy of proxies) proxy.close() })
-  const options = { task: TASK, limitSeconds: 58, memory: '256M' } as const
+  const options = { task: COMMIT_UNTIL_TOLD, limitSeconds: 58, memory: '256M' } as const
   const source = new Guest(work, { ...options, name: 'a', socket })
   const less = new Guest(work, { ...options, name: 'b', socket: work.file('less.sock'), incoming: true })
   await source.waitFor(/^C \d+ /m, 30_000)

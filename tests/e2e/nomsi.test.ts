@@ -1,5 +1,4 @@
 /** A guest without MSI: QEMU hands interrupts over in another way, and the device must not care. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -19,9 +18,7 @@ for (const [what, extra] of KINDS) {
   t.test(what, { skip: requires('qemu-system-x86_64', 'guest'), timeout: 40_000 }, async (t) => {
     const work = new Workspace('nomsi')
     t.teardown(() => work.close())
-    const image = work.file('disk.raw'), socket = work.file('v.sock')
-    writeFileSync(image, '')
-    truncateSync(image, 64 * 1024 * 1024)
+    const image = work.image('disk.raw', 64 * 1024 * 1024), socket = work.file('v.sock')
     const cache = ['--cache', work.file('region'), '--cache-size', '64MiB']
     const daemon = await startBlk(work, 'blk', ['--socket-path', socket, '--blk-file', image, ...cache])
     const guest = new Guest(work, { name: 'vm', socket, task: TASK, append: 'pci=nomsi', extra, limitSeconds: 38, memory: '256M' })

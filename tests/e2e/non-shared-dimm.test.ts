@@ -1,5 +1,4 @@
 /** A module whose memory is not shared: no back end can reach it. Such requests fail, loudly; nothing wrong is stored. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -18,9 +17,7 @@ echo TASK-DONE`
 t.test('non-shared-dimm', { skip: requires('qemu-system-x86_64', 'guest'), timeout: 80_000 }, async (t) => {
   const work = new Workspace('nshare')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 256 * 1024 * 1024)
+  const image = work.image('disk.raw', 256 * 1024 * 1024)
   const daemon = await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '512MiB'])
   const guest = new Guest(work, {
     name: 'vm', socket: work.file('s'), task: TASK, limitSeconds: 70, memory: '256M', append: 'memhp_default_state=online_movable', drives: ['-m', 'slots=2,maxmem=4G'],

@@ -1,5 +1,4 @@
 /** A guest with two NUMA nodes has its memory in two files; buffers lie in either, and over the border between them. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
@@ -20,9 +19,7 @@ echo TASK-DONE`
 t.test('numa-two-regions-straddle', { skip: requires('qemu-system-x86_64', 'guest'), timeout: 80_000 }, async (t) => {
   const work = new Workspace('numa')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 128 * 1024 * 1024)
+  const image = work.image('disk.raw', 128 * 1024 * 1024)
   await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '512MiB'])
   const guest = new Guest(work, {
     name: 'vm', task: TASK, limitSeconds: 70, memory: '512M', cpus: 2,

@@ -1,5 +1,4 @@
 /** One descriptor of 4 MiB, as a front end may make that is no Linux: one request, several records, any alignment. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { stampSectors } from '../../lib/replay/stamp.js'
@@ -12,9 +11,7 @@ for (const cache of [true, false]) {
   t.test(`one-descriptor-4MiB, ${cache ? 'cached' : 'passed through'}`, async (t) => {
     const work = new Workspace('one')
     t.teardown(() => work.close())
-    const image = work.file('disk.raw')
-    writeFileSync(image, '')
-    truncateSync(image, 64 * 1024 * 1024)
+    const image = work.image('disk.raw', 64 * 1024 * 1024)
     await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', image, ...(cache ? ['--cache', work.file('region'), '--cache-size', '64MiB'] : [])])
     const client = await VhostClient.connect(work.file('s'), { bufferBytes: BYTES + 4096 })
     const want = new Uint8Array(BYTES)

@@ -1,5 +1,5 @@
 /** Requests longer than a record, than a segment, and than all of a small region: split, stored, read back; none waits for ever. */
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { startBlk } from '../../fixtures/lab/daemon.js'
@@ -10,9 +10,7 @@ const MIB = 1024 * 1024
 t.test('a request larger than a record, a segment, the region', { timeout: 50_000 }, async (t) => {
   const work = new Workspace('large')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 128 * MIB)
+  const image = work.image('disk.raw', 128 * MIB)
   // 4 MiB segments, three of them.
   const daemon = await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '13MiB'])
   const client = await VhostClient.connect(work.file('s'), { bufferBytes: 32 * MIB, timeoutMs: 40_000 })

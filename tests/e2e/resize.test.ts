@@ -1,6 +1,6 @@
 /** The image grows under a running guest: the claim, the guest and the next host all learn of it. */
 import { spawnSync } from 'node:child_process'
-import { truncateSync, writeFileSync } from 'node:fs'
+import { truncateSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
@@ -27,9 +27,7 @@ const resize = (host: LabHost): ReturnType<typeof spawnSync> =>
 t.test('a disk grows while its guest writes', { skip: requires('qemu-system-x86_64', 'guest-fio'), timeout: 90_000 }, async (t) => {
   const work = new Workspace('grow')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 32 * MIB)
+  const image = work.image('disk.raw', 32 * MIB)
   const cluster = await LabCluster.create(work, { image, hosts: ['a', 'b'], copies: 1, regionSize: '256MiB' })
   await cluster.start()
   const a = cluster.host('a')

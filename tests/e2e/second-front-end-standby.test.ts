@@ -1,5 +1,4 @@
 /** A second front end on a socket in use: it is answered, waits with its requests, and goes on when the first has left. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { startBlk } from '../../fixtures/lab/daemon.js'
@@ -21,9 +20,7 @@ const skip = requires('qemu-system-x86_64', 'guest')
 t.test('a client waits for the guest and then reads what the guest wrote', { skip, timeout: 40_000 }, async (t) => {
   const work = new Workspace('second')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw'), socket = work.file('v.sock')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024), socket = work.file('v.sock')
   const daemon = await startBlk(work, 'blk', ['--socket-path', socket, '--blk-file', image, '--cache', work.file('region'), '--cache-size', '64MiB'])
   const guest = new Guest(work, { name: 'vm', socket, task: TASK, limitSeconds: 38, memory: '256M' })
   await guest.waitFor(/TASK-READY/, 25_000)

@@ -1,6 +1,5 @@
 /** The owner dies with its VM, as a host does; another host serves from its copy, and the dead one comes back. */
 import { spawnSync } from 'node:child_process'
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import { HOLDFAST } from '../../fixtures/lab/daemon.js'
@@ -14,9 +13,7 @@ const reader = (commits: number): string => `mount -t ext4 /dev/vda /mnt || exit
 t.test('kill -9 of the owner and its VM: every acknowledged commit is on the other host', { skip: requires('qemu-system-x86_64', 'guest'), timeout: 110_000 }, async (t) => {
   const work = new Workspace('heir')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 128 * 1024 * 1024)
+  const image = work.image('disk.raw', 128 * 1024 * 1024)
   const cluster = await LabCluster.create(work, {
     image, hosts: ['a', 'c'], copies: 1, regionSize: '256MiB', volume: 'destage_delay = "60s"',
     timing: 'renew = "500ms"\nfail_after = "2s"\ndead_after = "4s"\nquarantine = "3s"',

@@ -1,6 +1,6 @@
 /** The guest and its programs, on QEMU's own back end: what they report must be right before they may judge Holdfast. */
 import { spawnSync } from 'node:child_process'
-import { truncateSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { Guest } from '../../fixtures/lab/guest.js'
 import { Histogram } from '../../fixtures/lab/histogram.js'
@@ -27,9 +27,7 @@ umount /mnt; echo TASK-DONE`
 t.test('a guest commits, stamps, verifies and tells the truth', { skip: requires('qemu-system-x86_64', 'qemu-storage-daemon', 'qemu-img', 'guest'), timeout: 90_000 }, async (t) => {
   const work = new Workspace('guest')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, (FS.startSector + FS.sectors) * 512)
+  const image = work.image('disk.raw', (FS.startSector + FS.sectors) * 512)
   writePartitions(image, [RAW, FS])
   await startQsd(work, 'qsd', image, work.file('v.sock'))
   const guest = new Guest(work, { name: 'vm', socket: work.file('v.sock'), task: TASK, limitSeconds: 80, memory: '256M' })

@@ -1,26 +1,17 @@
 /** Live migration between two QEMUs, on two of QEMU's own back ends over one image. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { Guest } from '../../fixtures/lab/guest.js'
+import { COMMIT_UNTIL_TOLD } from '../../fixtures/lab/guest-tasks.js'
 import { startQsd } from '../../fixtures/lab/qsd.js'
 import { requires } from '../../fixtures/lab/requirements.js'
 import { Workspace } from '../../fixtures/lab/workspace.js'
 
-const TASK = `
-/bin/mke2fs -q -t ext4 /dev/vda && mount -t ext4 /dev/vda /mnt || exit 1
-( read word < /dev/console; touch /tmp/stop ) &
-commits /mnt/log 7 | tee /tmp/commits
-commits --verify /mnt/log 7 $(tail -n 1 /tmp/commits | cut -d' ' -f2)
-umount /mnt; echo TASK-DONE`
-
 t.test('a committing guest migrates and loses nothing', { skip: requires('qemu-system-x86_64', 'qemu-storage-daemon', 'guest'), timeout: 90_000 }, async (t) => {
   const work = new Workspace('mig')
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 * 1024)
+  const image = work.image('disk.raw', 64 * 1024 * 1024)
   await Promise.all([startQsd(work, 'qsd-a', image, work.file('a.sock')), startQsd(work, 'qsd-b', image, work.file('b.sock'))])
-  const options = { task: TASK, limitSeconds: 80, memory: '256M' } as const
+  const options = { task: COMMIT_UNTIL_TOLD, limitSeconds: 80, memory: '256M' } as const
   const a = new Guest(work, { ...options, name: 'a', socket: work.file('a.sock') })
   const b = new Guest(work, { ...options, name: 'b', socket: work.file('b.sock'), incoming: true })
   await a.waitFor(/^C \d+ /m, 40_000)

@@ -3,7 +3,7 @@ import t from 'tap'
 import { EXIT } from '../../lib/core/failure.js'
 import { HEADER_BYTES, RECORD_VERSION } from '../../lib/core/record.js'
 import { won } from '../../lib/core/units.js'
-import { crc } from '../../lib/region/crc.js'
+import { crc } from '../../lib/io/crc.js'
 import { segmentOffset } from '../../lib/region/layout.js'
 import { QUARTER, RegionLab, SEGMENT_BYTES, VOLUME, newLog, put, putMany, type Stored } from './region-lab.js'
 

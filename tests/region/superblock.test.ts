@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { EXIT } from '../../lib/core/failure.js'
 import { epoch, won } from '../../lib/core/units.js'
 import { limits } from '../../lib/limits.js'
-import { crc } from '../../lib/region/crc.js'
+import { crc } from '../../lib/io/crc.js'
 import { segmentOffset } from '../../lib/region/layout.js'
 import { QUARTER, RegionLab, SEGMENT_BYTES, VOLUME, newLog, put, putMany } from './region-lab.js'
 

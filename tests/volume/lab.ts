@@ -1,5 +1,4 @@
 /** A short-tempered cluster over one small image. */
-import { truncateSync, writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import { LabCluster, type ClusterOptions } from '../../fixtures/lab/cluster.js'
 import { Workspace } from '../../fixtures/lab/workspace.js'
@@ -11,9 +10,7 @@ export interface Lab { readonly work: Workspace; readonly cluster: LabCluster; r
 export async function lab(t: Test, name: string, imageBytes: number, options: Omit<ClusterOptions, 'image'>): Promise<Lab> {
   const work = new Workspace(name)
   t.teardown(() => work.close())
-  const image = work.file('disk.raw')
-  writeFileSync(image, '')
-  truncateSync(image, imageBytes)
+  const image = work.image('disk.raw', imageBytes)
   const cluster = await LabCluster.create(work, { image, hosts: ['a', 'b'], copies: 1, regionSize: '64MiB', timing: TIMING, ...options })
   return { work, cluster, image, held: `${image}.holdfast` }
 }
