@@ -107,6 +107,16 @@ export const limits = {
   destageWriteBytesMax: 1 * MIB,
   /** How often a paused destager looks whether it may go on, and how long it rests after the backing refused a cut. */
   destagePauseMs: 20,
+  /** order = "flush": cuts that wait for the backing before the guest has to. */
+  flushCutsMax: 64,
+  /** A freeze breaks when less than one part in so many of the region is free. */
+  holdRoomParts: 16,
+  holdLeaseMaxMs: 24 * 3600 * 1000,
+  /** Flushes before the guest's acks wait for the rest, and how little is left then. */
+  drainRounds: 8,
+  drainSmallBytes: 4 * MIB,
+  /** The journal's table in memory, and what a journal may hold at the most when it is read back. */
+  journalEntriesMax: 4_000_000,
   destageRetryMs: 500,
 } as const
 

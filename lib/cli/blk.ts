@@ -7,14 +7,14 @@ import type { BlkArguments } from './program.js'
 import { progressLine } from './progress.js'
 import { untilStopped } from './run.js'
 
-export async function blk({ socketPath, fd, blkFile, cache, cacheSize, readOnly, durability, quarantine }: BlkArguments): Promise<void> {
+export async function blk({ socketPath, fd, blkFile, cache, cacheSize, readOnly, durability, quarantine, order }: BlkArguments): Promise<void> {
   const usage = (message: string): never => { throw new Failure(EXIT.usage, message) }
   if ((socketPath === undefined) === (fd === undefined)) usage('give either --socket-path PATH or --fd NUMBER')
   if (blkFile === undefined) return usage('--blk-file PATH is missing: the raw image or block device to serve')
   if (cacheSize !== undefined && cache === undefined) usage('--cache-size needs --cache PATH')
   const running = await startBlk({
     socket: socketPath !== undefined ? { path: socketPath } : { fd: fd! }, blkFile, readOnly, durability, quarantineMs: quarantine,
-    cache: cache ?? null, cacheBytes: cacheSize ?? null,
+    cache: cache ?? null, cacheBytes: cacheSize ?? null, order: order ?? null,
   }, createLogger(), progressLine('creating the region'))
   const stopped = untilStopped(running.ended)
   process.stdout.write(`holdfast: ${running.banner}\n`)

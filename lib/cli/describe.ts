@@ -52,9 +52,21 @@ function volumeRows(v: VolumeStatus): Row[] {
     ['backing', `${v.guardedAs ?? v.backing}, ${formatBytes(v.capacityBytes)}${serving && v.guardedAs === null ? ', UNGUARDED' : ''}`],
     ['guest', `${v.frontEnds === 0 ? 'not connected' : 'connected'} on ${v.socket}`],
   ]
-  if (serving || v.dirtyBytes > 0) rows.splice(2, 0, ['dirty', `${formatBytes(v.dirtyBytes)}; acknowledged up to ${v.acked}, on the backing up to ${v.base}`])
+  if (serving || v.dirtyBytes > 0) {
+    const { outlook } = v
+    const drained = outlook.drainedInMs === null || v.dirtyBytes === 0 ? '' : `, ${approximately(outlook.drainedInMs)} to destage`
+    rows.splice(2, 0, ['dirty', `${formatBytes(v.dirtyBytes)}${drained}; acknowledged up to ${v.acked}, on the backing up to ${v.base}, by ${v.order}`])
+    if (outlook.frozenAt !== null) rows.splice(3, 0, ['frozen', frozen(outlook)])
+  }
   return [...rows, ...traffic(v.counters)]
 }
+
+function frozen({ frozenAt, frozenForMs, freezeBroken, fullInMs }: VolumeStatus['outlook']): string {
+  if (freezeBroken !== null) return `BROKEN: ${freezeBroken}`
+  return `at write ${frozenAt}, for ${approximately(frozenForMs!)} more${fullInMs === null ? '' : `; the region is full in ${approximately(fullInMs)}`}`
+}
+
+const approximately = (ms: number): string => ms < 120_000 ? `about ${Math.ceil(ms / 1000)} s` : `about ${Math.round(ms / 60_000)} min`
 
 /** Since the daemon started; nothing for a volume that has not served yet. */
 function traffic(c: VolumeCounters): Row[] {

@@ -1,5 +1,5 @@
 /** Every command with its options, arguments and examples: the one table that help is made from. */
-import { Command, Option } from 'commander'
+import { Argument, Command, Option } from 'commander'
 import { EXIT } from '../core/failure.js'
 import { VERSION } from '../daemon/version.js'
 import type { ReplayArguments } from './replay.js'
@@ -23,8 +23,9 @@ export function program(): Command {
     .version(VERSION)
     .addHelpText('after', EXIT_CODES)
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
-  const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeResize())
-  for (const command of [blk(), serve(), status(), volume, replay(), pki]) top.addCommand(command)
+  const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeFreeze())
+    .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeResize())
+  for (const command of [blk(), serve(), status(), volume, journal(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
 }
@@ -48,6 +49,7 @@ function blk(): Command {
     .addOption(new Option('--durability <when>', 'what makes a write power-safe: the guest\'s "flush", or every "write"').choices(['flush', 'write']).default('flush'))
     .addOption(new Option('--quarantine <time>', 'how long writes of a crashed predecessor may still reach the file')
       .argParser(durationArgument).default(60_000, '60s'))
+    .addOption(new Option('--order <how>', 'what the file is worth if the region is lost').choices(['journal', 'flush', 'cut']))
     .option('--print-capabilities', 'print what this program can, as JSON, and exit; other options do not count')
     .addHelpText('after', `
 SIGTERM and SIGINT bring what is dirty to the file, for up to 30 s, and end; a second one ends at once. Nothing is lost
@@ -70,6 +72,7 @@ export interface BlkArguments {
   readonly durability: 'flush' | 'write'
   /** Milliseconds. */
   readonly quarantine: number
+  readonly order?: 'journal' | 'flush' | 'cut'
 }
 
 function serve(): Command {
@@ -97,17 +100,64 @@ Examples:
     .action(async (options: ControlArguments) => (await import('./status.js')).status(options))
 }
 
-export interface FlushArguments extends ControlArguments { readonly progress: boolean }
+export interface ProgressArguments extends ControlArguments { readonly progress: boolean }
+export interface FlushArguments extends ProgressArguments { readonly to?: number }
+/** `for`: milliseconds. */
+export interface FreezeArguments extends ProgressArguments { readonly domain?: string; readonly for: number }
+
+const progressOption = (): Option => new Option('-p, --progress', 'show progress').default(false)
+
+function volumeCommand(name: string, description: string, options: readonly Option[]): Command {
+  const command = new Command(name).description(description)
+  for (const option of [...options, ...controlOptions(), jsonOption()]) command.addOption(option)
+  return command
+}
 
 function volumeFlush(): Command {
-  const command = new Command('flush')
-    .description('bring everything acknowledged so far to the backing, and wait for it')
+  const to = new Option('--to <write>', 'only up to this write, as "status" counts them').argParser(integerArgument(0, Number.MAX_SAFE_INTEGER))
+  return volumeCommand('flush', 'bring everything acknowledged so far to the backing, and wait for it', [to, progressOption()])
     .argument('<name>', 'volume')
-  for (const option of [...controlOptions(), new Option('-p, --progress', 'show progress').default(false), jsonOption()]) command.addOption(option)
-  return command.addHelpText('after', `
+    .addHelpText('after', `
 Example:
   holdfast volume flush db01 -p`)
     .action(async (name: string, options: FlushArguments) => (await import('./status.js')).flush(name, options))
+}
+
+const domainOption = (): Option => new Option('--domain <name>', 'all volumes with this domain, at one instant')
+
+function volumeFreeze(): Command {
+  const lease = new Option('--for <time>', 'let go by itself after this long').argParser(durationArgument).default(600_000, '10m')
+  return volumeCommand('freeze', 'bring the backing to the disk as of now and keep it there, while the guest goes on writing', [domainOption(), lease, progressOption()])
+    .argument('[name]', 'volume')
+    .addHelpText('after', `
+For a snapshot or backup of the shared storage. A freeze that could not last (its time ran out, the region was full) is
+an error of "thaw": what was read meanwhile may then be of two points in time.
+
+Example:
+  holdfast volume freeze --domain vm17 --for 2m -p && snapshot-the-storage; holdfast volume thaw --domain vm17`)
+    .action(async (name: string | undefined, options: FreezeArguments) => (await import('./status.js')).freeze(name, options))
+}
+
+function volumeThaw(): Command {
+  return volumeCommand('thaw', 'let destaging go on after a freeze; fails when the freeze did not last until now', [domainOption()])
+    .argument('[name]', 'volume')
+    .action(async (name: string | undefined, options: FreezeArguments) => (await import('./status.js')).thaw(name, options))
+}
+
+function volumeDrain(): Command {
+  return volumeCommand('drain', 'switch to write-through and wait until nothing is dirty; "volume policy NAME write-back" ends it', [progressOption()])
+    .argument('<name>', 'volume')
+    .addHelpText('after', `
+Example:
+  holdfast volume drain db01 -p`)
+    .action(async (name: string, options: ProgressArguments) => (await import('./status.js')).policy(name, 'write-through', options))
+}
+
+function volumePolicy(): Command {
+  return volumeCommand('policy', 'choose when writes are acknowledged, until the daemon is started again', [progressOption()])
+    .argument('<name>', 'volume')
+    .addArgument(new Argument('<mode>', 'when a write is acknowledged').choices(['write-back', 'write-through']))
+    .action(async (name: string, mode: 'write-back' | 'write-through', options: ProgressArguments) => (await import('./status.js')).policy(name, mode, options))
 }
 
 function volumeResize(): Command {
@@ -119,6 +169,23 @@ function volumeResize(): Command {
 Example:
   truncate -s 200G /mnt/ds1/db01.raw.holdfast && holdfast volume resize db01`)
     .action(async (name: string, options: ControlArguments) => (await import('./status.js')).resize(name, options))
+}
+
+/** `journal`: path of the journal's slots without their ending, where they are not beside the image. */
+export interface JournalArguments { readonly journal?: string; readonly json: boolean; readonly progress: boolean }
+
+function journal(): Command {
+  const top = new Command('journal').description('the journal of an image that nobody serves and whose logs are all lost')
+  const action = (name: 'show' | 'apply' | 'discard', description: string, options: readonly Option[]): void => {
+    const command = new Command(name).description(description).argument('<image>', 'the raw image')
+      .option('--journal <path>', 'the journal\'s files without ".holdfast-journal-0", where they are not beside the image')
+    for (const option of options) command.addOption(option)
+    top.addCommand(command.action(async (image: string, given: JournalArguments) => { (await import('./journal.js'))[name](image, given) }))
+  }
+  action('show', 'say what is in it', [jsonOption()])
+  action('apply', 'bring the cut in it to the image, which is then a state that the guest\'s disk once had', [progressOption()])
+  action('discard', 'delete it, because the image was replaced since', [])
+  return top
 }
 
 function replay(): Command {

@@ -1,10 +1,12 @@
 /** `holdfast status` and what `holdfast volume` does. */
-import { formatBytes } from '../config/units.js'
+import { formatBytes, formatDuration } from '../config/units.js'
 import { loadConfig } from '../config/load.js'
 import { hostSchema } from '../config/schema.js'
 import { ControlClient } from '../control/client.js'
+import { EXIT, Failure } from '../core/failure.js'
+import type { Progress, VolumeChoice } from '../ports/control.js'
 import { describeHost } from './describe.js'
-import type { ControlArguments, FlushArguments } from './program.js'
+import type { ControlArguments, FlushArguments, FreezeArguments, ProgressArguments } from './program.js'
 import { progressLine } from './progress.js'
 
 function controlOf({ control, config }: ControlArguments): ControlClient {
@@ -18,13 +20,38 @@ export async function status(options: ControlArguments): Promise<void> {
   process.stdout.write(options.json ? `${JSON.stringify(host, null, 2)}\n` : describeHost(host))
 }
 
+const progressOf = (options: ProgressArguments, what: string): Progress => options.progress ? progressLine(what) : () => undefined
+const print = (options: ControlArguments, result: unknown, text: string): void => void process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${text}\n`)
+
 export async function flush(name: string, options: FlushArguments): Promise<void> {
-  const result = await controlOf(options).flush(name, options.progress ? progressLine(`flushing ${name}`) : () => undefined)
-  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${name} is on its backing up to write ${result.base} (${result.seconds.toFixed(1)} s)\n`)
+  const result = await controlOf(options).flush(name, options.to ?? null, progressOf(options, `flushing ${name}`))
+  print(options, result, `${name} is on its backing up to write ${result.base} (${result.seconds.toFixed(1)} s)`)
+}
+
+function choiceOf(name: string | undefined, domain: string | undefined): VolumeChoice {
+  if (name !== undefined && domain === undefined) return { volume: name }
+  if (domain !== undefined && name === undefined) return { domain }
+  throw new Failure(EXIT.usage, 'give either a volume or --domain NAME')
+}
+
+export async function freeze(name: string | undefined, options: FreezeArguments): Promise<void> {
+  const result = await controlOf(options).freeze(choiceOf(name, options.domain), options.for, progressOf(options, 'freezing'))
+  print(options, result, result.volumes.map(({ volume, cut, fullInMs }) =>
+    `${volume} is on its backing exactly as of write ${cut}, for ${formatDuration(options.for)} at most` +
+    `${fullInMs === null ? '' : `; at the present rate the region is full in ${Math.round(fullInMs / 1000)} s`}`).join('\n'))
+}
+
+export async function thaw(name: string | undefined, options: FreezeArguments): Promise<void> {
+  const result = await controlOf(options).thaw(choiceOf(name, options.domain))
+  print(options, result, result.volumes.map(({ volume, cut, heldMs }) => `${volume} was held at write ${cut} for ${(heldMs / 1000).toFixed(1)} s`).join('\n'))
+}
+
+export async function policy(name: string, mode: 'write-back' | 'write-through', options: ProgressArguments): Promise<void> {
+  const result = await controlOf(options).policy(name, mode, progressOf(options, `draining ${name}`))
+  print(options, result, `${name} is now ${result.effective} (${result.seconds.toFixed(1)} s)`)
 }
 
 export async function resize(name: string, options: ControlArguments): Promise<void> {
   const result = await controlOf(options).resize(name)
-  process.stdout.write(options.json ? `${JSON.stringify(result)}\n`
-    : `${name} has ${formatBytes(result.afterBytes)}${result.afterBytes === result.beforeBytes ? ' as before' : `, up from ${formatBytes(result.beforeBytes)}`}\n`)
+  print(options, result, `${name} has ${formatBytes(result.afterBytes)}${result.afterBytes === result.beforeBytes ? ' as before' : `, up from ${formatBytes(result.beforeBytes)}`}`)
 }

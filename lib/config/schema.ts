@@ -28,6 +28,7 @@ const path = z.string({ error: 'must be a path' }).min(1, 'must be a path').refi
 const flag = z.boolean({ error: 'must be true or false' })
 const pattern = (regex: RegExp, message: string) => z.string({ error: message }).regex(regex, message)
 const hostId = pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be a host id: small letters, digits and "-", at most 63')
+const givenName = pattern(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a name: letters, digits, ".", "_" and "-", at most 64, the first a letter or digit')
 const copies = `must be a whole number from 0 to ${limits.copiesMax}`
 const iops = 'must be a whole number from 1 to 10000000'
 const fraction = 'must be a number from 0 to 1'
@@ -63,7 +64,7 @@ export const timingSchema = z.strictObject({
 })
 
 export const volumeSchema = z.strictObject({
-  name: pattern(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a name: letters, digits, ".", "_" and "-", at most 64, the first a letter or digit'),
+  name: givenName,
   backing: path,
   socket: path,
   claims: path.optional(),
@@ -80,6 +81,9 @@ export const volumeSchema = z.strictObject({
   limit_burst: duration('1ms', '60s').default(1000),
   destage_delay: duration('1ms', '1h').default(1000),
   destage_at: size('1MiB', '1TiB').default(64 * 1024 * 1024),
+  order: z.enum(['journal', 'flush', 'cut']).optional(),
+  journal: path.optional(),
+  domain: givenName.optional(),
   guard: flag.default(true),
 })
 

@@ -2,37 +2,54 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { FlushResult, HostStatus, ResizeResult } from '../ports/control.js'
+import type { FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
-type FlushLine = { readonly done: number; readonly total: number } | { readonly result: FlushResult } | ErrorBody
+type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
+
+const volumePath = (volume: string): string => `/v1/volumes/${encodeURIComponent(volume)}`
 
 export class ControlClient {
   readonly #path: string
   constructor(path: string) { this.#path = path }
 
-  async status(): Promise<HostStatus> {
-    for await (const line of this.#lines('GET', '/v1/status', limits.controlAnswerMs)) {
-      const body = line as HostStatus | ErrorBody
+  status(): Promise<HostStatus> { return this.#ask('GET', '/v1/status', limits.controlAnswerMs) }
+
+  resize(volume: string): Promise<ResizeResult> {
+    return this.#ask('POST', `${volumePath(volume)}/resize`, limits.resizeTimeoutMs + limits.controlAnswerMs)
+  }
+
+  /** Resolves when everything acknowledged before the call, or up to `upTo`, is on the backing; takes as long as that takes. */
+  flush(volume: string, upTo: number | null, progress: Progress): Promise<FlushResult> {
+    return this.#follow(`${volumePath(volume)}/flush${upTo === null ? '' : `?to=${upTo}`}`, progress)
+  }
+
+  freeze(choice: VolumeChoice, leaseMs: number, progress: Progress): Promise<FreezeResult> {
+    return this.#follow(`/v1/freeze?${new URLSearchParams({ ...choice, lease: String(leaseMs) }).toString()}`, progress)
+  }
+
+  thaw(choice: VolumeChoice): Promise<ThawResult> {
+    return this.#ask('POST', `/v1/thaw?${new URLSearchParams({ ...choice }).toString()}`, limits.controlAnswerMs)
+  }
+
+  policy(volume: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult> {
+    return this.#follow(`${volumePath(volume)}/policy?mode=${mode}`, progress)
+  }
+
+  /** One answer. */
+  async #ask<T extends object>(method: string, path: string, silenceMs: number): Promise<T> {
+    for await (const line of this.#lines(method, path, silenceMs)) {
+      const body = line as T | ErrorBody
       if ('error' in body) throw new Failure(body.exitCode, body.error)
       return body
     }
     return this.#ended()
   }
 
-  async resize(volume: string): Promise<ResizeResult> {
-    for await (const line of this.#lines('POST', `/v1/volumes/${encodeURIComponent(volume)}/resize`, limits.resizeTimeoutMs + limits.controlAnswerMs)) {
-      const body = line as ResizeResult | ErrorBody
-      if ('error' in body) throw new Failure(body.exitCode, body.error)
-      return body
-    }
-    return this.#ended()
-  }
-
-  /** Resolves when everything acknowledged before the call is on the backing; takes as long as that takes. */
-  async flush(volume: string, progress: (doneBytes: number, totalBytes: number) => void): Promise<FlushResult> {
-    for await (const line of this.#lines('POST', `/v1/volumes/${encodeURIComponent(volume)}/flush`, limits.controlSilenceMs)) {
-      const body = line as FlushLine
+  /** Lines of progress, then the result. */
+  async #follow<T>(path: string, progress: Progress): Promise<T> {
+    for await (const line of this.#lines('POST', path, limits.controlSilenceMs)) {
+      const body = line as ProgressLine<T>
       if ('error' in body) throw new Failure(body.exitCode, body.error)
       if ('result' in body) return body.result
       progress(body.done, body.total)

@@ -1,8 +1,13 @@
 /**
  * The control API: HTTP and JSON on a unix socket.
  *
- *   GET  /v1/status                   -> HostStatus
- *   POST /v1/volumes/NAME/flush       -> lines of JSON: {"done":n,"total":n}*, then {"result":...} or {"error":...,"exitCode":n}
+ *   GET  /v1/status                        -> HostStatus
+ *   POST /v1/volumes/NAME/resize           -> ResizeResult
+ *   POST /v1/thaw?volume=NAME | ?domain=D  -> ThawResult
+ *   these answer with lines of JSON: {"done":bytes,"total":bytes}*, then {"result":...} or {"error":...,"exitCode":n}
+ *   POST /v1/volumes/NAME/flush[?to=WON]                 -> FlushResult
+ *   POST /v1/volumes/NAME/policy?mode=MODE               -> PolicyResult
+ *   POST /v1/freeze?volume=NAME | ?domain=D &lease=MS    -> FreezeResult
  *
  * Errors are {"error": sentence, "exitCode": n}; the code is what a command should end with.
  */
@@ -12,7 +17,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { HostControl } from '../ports/control.js'
+import type { HostControl, Progress, VolumeChoice } from '../ports/control.js'
 
 const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403 }
 
@@ -77,12 +82,7 @@ function answers(path: string): Promise<boolean> {
 async function handle(control: HostControl, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { method, url = '/' } = request
   try {
-    const resize = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/resize$/.exec(url)
-    const flush = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/flush$/.exec(url)
-    if (method === 'GET' && url === '/v1/status') reply(response, 200, control.status())
-    else if (method === 'POST' && flush !== null) await streamFlush(control, flush[1]!, response)
-    else if (method === 'POST' && resize !== null) reply(response, 200, await control.resize(resize[1]!))
-    else throw new Failure(EXIT.usage, `${method} ${url} is not part of the control API`)
+    await route(control, `${method} ${url}`, new URL(url, 'unix://control'), response)
   } catch (error) {
     const { exitCode, message } = asFailure(error)
     if (response.headersSent) response.end(`${JSON.stringify({ error: message, exitCode })}\n`)
@@ -90,13 +90,51 @@ async function handle(control: HostControl, request: IncomingMessage, response: 
   }
 }
 
-async function streamFlush(control: HostControl, volume: string, response: ServerResponse): Promise<void> {
+async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, response: ServerResponse): Promise<void> {
+  const verb = call.split(' ')[0]!
+  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy)$/.exec(pathname) ?? []
+  const post = verb === 'POST'
+  if (call === 'GET /v1/status') reply(response, 200, control.status())
+  else if (post && action === 'resize') reply(response, 200, await control.resize(volume))
+  else if (post && action === 'flush') await stream(response, (progress) => control.flush(volume, wonOf(query.get('to')), progress))
+  else if (post && action === 'policy') await stream(response, (progress) => control.policy(volume, modeOf(query.get('mode')), progress))
+  else if (post && pathname === '/v1/freeze') await stream(response, (progress) => control.freeze(choiceOf(query), leaseOf(query.get('lease')), progress))
+  else if (post && pathname === '/v1/thaw') reply(response, 200, await control.thaw(choiceOf(query)))
+  else throw new Failure(EXIT.usage, `${call} is not part of the control API`)
+}
+
+function wonOf(text: string | null): number | null {
+  if (text === null) return null
+  const won = Number(text)
+  if (!Number.isSafeInteger(won) || won < 0) throw new Failure(EXIT.usage, `to=${text} is not a write's number`)
+  return won
+}
+
+function modeOf(text: string | null): 'write-back' | 'write-through' {
+  if (text === 'write-back' || text === 'write-through') return text
+  throw new Failure(EXIT.usage, 'mode must be write-back or write-through')
+}
+
+function leaseOf(text: string | null): number {
+  const ms = Number(text ?? NaN)
+  if (!Number.isSafeInteger(ms) || ms < 1 || ms > limits.holdLeaseMaxMs) throw new Failure(EXIT.usage, `lease must be milliseconds from 1 to ${limits.holdLeaseMaxMs}`)
+  return ms
+}
+
+function choiceOf(query: URLSearchParams): VolumeChoice {
+  const volume = query.get('volume'), domain = query.get('domain')
+  if (volume !== null && domain === null) return { volume }
+  if (domain !== null && volume === null) return { domain }
+  throw new Failure(EXIT.usage, 'give either volume or domain')
+}
+
+async function stream(response: ServerResponse, work: (progress: Progress) => Promise<unknown>): Promise<void> {
   const line = (body: unknown): void => {
     if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
     // A reader that does not read gets fewer lines of progress, and not a growing queue of them.
     if (!response.writableNeedDrain) response.write(`${JSON.stringify(body)}\n`)
   }
-  const result = await control.flush(volume, (done, total) => line({ done, total }))
+  const result = await work((done, total) => line({ done, total }))
   if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   response.end(`${JSON.stringify({ result })}\n`)
 }

@@ -57,7 +57,7 @@ interface Attempt {
 
 export interface OwnershipState {
   readonly self: Member
-  readonly policy: OwnershipPolicy
+  policy: OwnershipPolicy
   readonly volume: { readonly newId: string; readonly guest: GuestView }
   phase: Phase
   reason: string | null
@@ -94,6 +94,8 @@ export type OwnershipEvent =
   | { readonly type: 'release' }
   /** The backing has grown to this, and the guest shall see it. */
   | { readonly type: 'resize'; readonly capacityBytes: number }
+  /** An operator asks for another mode than the configuration. */
+  | { readonly type: 'policy'; readonly mode: ClaimMode }
   | { readonly type: 'tick' }
 
 export type OwnershipEffect =
@@ -135,6 +137,9 @@ export function degradedReason(s: OwnershipState): string | null {
   return `${copies} of ${s.policy.copies} copies: ${s.policy.replicas.filter((h) => !s.claim!.set.some((m) => m.host === h)).join(', ') || 'no other host'} not reachable`
 }
 
+/** What policy and reachable hosts allow now. */
+export const possibleMode = (s: OwnershipState): ClaimMode => plan(s).mode
+
 /** New writes wait: too few copies (or write-through asked for) and not everything is on the backing yet. */
 export function acksFrozen(s: OwnershipState): boolean {
   if (s.phase !== 'serving' || s.claim === null || s.claim.mode === 'write-through') return false
@@ -159,6 +164,7 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, clearQuarantine: true }); break
     case 'release': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, release: true }); break
     case 'resize': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, capacityBytes: event.capacityBytes }); break
+    case 'policy': s.policy = { ...s.policy, mode: event.mode }; break
     case 'tick': for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break
     default: unreachable(event, 'ownership event')
   }

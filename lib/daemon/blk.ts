@@ -17,7 +17,9 @@ import type { GuestVolume } from '../ports/guest.js'
 import { openRegion } from '../region/region.js'
 import { Holder } from '../replica/holder.js'
 import { BypassVolume } from '../volume/bypass.js'
+import type { DestageOrder } from '../volume/destager.js'
 import { Volume } from '../volume/volume.js'
+import { planJournal, refuseLeftJournal } from './journal.js'
 
 export interface BlkOptions {
   readonly socket: { readonly path: string } | { readonly fd: number }
@@ -27,6 +29,8 @@ export interface BlkOptions {
   readonly readOnly: boolean
   readonly durability: 'flush' | 'write'
   readonly quarantineMs: number
+  /** Null: by journal, or by cut where there is no place for one. */
+  readonly order: DestageOrder | null
 }
 
 export interface RunningBlk {
@@ -113,6 +117,9 @@ async function cached(
     host, sizeBytes: options.cacheBytes, segmentBytes: segmentBytes(options.cacheBytes), progress,
   })
   const holder = new Holder(region)
+  // A device has no folder beside it that all hosts share, and there is no configuration to name one.
+  const wanted = options.order ?? (opened.isBlockDevice ? 'cut' : null)
+  const { order, journal } = planJournal(ring, { name, image: path, folder: null, order: wanted, danger: null }, opened)
   const volume = new Volume({
     name, readOnly: options.readOnly,
     guest: {
@@ -122,15 +129,16 @@ async function cached(
       mode: 'write-back', copies: 0, replicas: [], deadAfterMs: TIMING.deadAfterMs, quarantineMs: options.quarantineMs, renewMs: TIMING.renewMs,
       sealTimeoutMs: limits.sealTimeoutMs,
     },
-    failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes,
+    failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes, order,
   }, {
-    holder, backing, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
+    holder, backing, journal, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
     nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
   await volume.start()
+  if (volume.claim === null) await refuseLeftJournal(journal, path)
   const { device, ended } = serve(options, name, volume, log)
   return {
-    banner: `serving ${path} on ${where}, policy write-back without copies: acknowledged writes are in ${options.cache} first`, ended,
+    banner: `serving ${path} on ${where}, policy write-back without copies, order ${order}: acknowledged writes are in ${options.cache} first`, ended,
     stop: async () => {
       device.close()
       const clean = await volume.release(limits.stopTimeoutMs) !== 'dirty'

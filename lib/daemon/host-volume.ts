@@ -15,6 +15,7 @@ import type { Logger } from '../control/log.js'
 import { ThrottledVolume } from '../volume/throttled-volume.js'
 import { Volume } from '../volume/volume.js'
 import type { Host, HostedVolume } from './host.js'
+import { planJournal, refuseLeftJournal } from './journal.js'
 
 export interface RunningVolume extends HostedVolume {
   readonly device: DeviceServer
@@ -40,19 +41,18 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
   const { config, timing } = setup
   const image = resolve(config.backing)
   const danger = setup.danger.backing[config.name]
-  const opened = await openBacking(ring, {
-    path: config.guard ? imagePath(image) : image, readOnly: config.read_only,
-    danger: danger === undefined ? null : {
-      readDelayMs: danger.read_delay, writeDelayMs: danger.write_delay, flushDelayMs: danger.flush_delay, errorRate: danger.error_rate,
-      errorFile: danger.error_file ?? null,
-    },
-  })
+  const faults = danger === undefined ? null : {
+    readDelayMs: danger.read_delay, writeDelayMs: danger.write_delay, flushDelayMs: danger.flush_delay, errorRate: danger.error_rate,
+    errorFile: danger.error_file ?? null,
+  }
+  const opened = await openBacking(ring, { path: config.guard ? imagePath(image) : image, readOnly: config.read_only, danger: faults })
   if (opened.isBlockDevice && config.claims === undefined) {
     opened.backing.close()
     throw new Failure(EXIT.config, `volume ${config.name}: its backing ${image} is a block device, so there is no shared folder beside it; ` +
       'set claims to a directory that all hosts of this volume share')
   }
   const store = new PosixDirClaimStore(config.claims ?? join(dirname(image), '.holdfast'), config.name)
+  const { order, journal } = planJournal(ring, { name: config.name, image, folder: config.journal ?? null, order: config.order ?? null, danger: faults }, opened)
   let guardedAs: string | null = null
   let device: DeviceServer | null = null
   const volume = new Volume({
@@ -61,9 +61,9 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
       mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: config.replicas ?? setup.peers,
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
     },
-    failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at,
+    failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,
   }, {
-    holder: host.holder, backing: opened.backing, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
+    holder: host.holder, backing: opened.backing, journal, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
     reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
     resized: () => { device?.configChanged() },
     owned: async () => {
@@ -74,12 +74,13 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
     },
   })
   await volume.start()
+  if (volume.claim === null) await refuseLeftJournal(journal, image)
   const rates = { iops: config.limit_iops ?? null, bytesPerSecond: config.limit_bandwidth ?? null, burstMs: config.limit_burst }
   const shown = rates.iops === null && rates.bytesPerSecond === null ? volume : new ThrottledVolume(volume, rates, native.bootTimeMs)
   const served = device = serveDevice({ name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m) })
   const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {
-    volume, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`,
+    volume, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,
     errors: () => opened.backing.errorGeneration,
     stop: async (timeoutMs) => {
       served.close()

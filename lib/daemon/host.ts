@@ -3,7 +3,10 @@
  */
 import type { Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
-import type { FlushResult, ResizeResult, HostControl, HostStatus } from '../ports/control.js'
+import { won as toWon } from '../core/units.js'
+import type {
+  FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+} from '../ports/control.js'
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
 } from '../ports/peer.js'
@@ -27,6 +30,9 @@ export interface HostedVolume {
   /** "write-back, 1 copy" and the like. */
   readonly requested: string
   errors(): number
+  readonly order: VolumeStatus['order']
+  /** The VM whose disk it is; null: not told. */
+  readonly domain: string | null
 }
 
 export interface HostParts {
@@ -140,20 +146,73 @@ export class Host implements PeerHandler, HostControl {
     return hosted
   }
 
-  async resize(name: string): Promise<ResizeResult> { return { volume: name, ...await this.#named(name).volume.resize() } }
+  /** One volume, or all of a VM. */
+  #chosen(choice: VolumeChoice): HostedVolume[] {
+    if ('volume' in choice) return [this.#named(choice.volume)]
+    const disks = [...this.#volumes.values()].filter((hosted) => hosted.domain === choice.domain)
+    if (disks.length > 0) return disks
+    throw new Failure(EXIT.usage, `no volume of domain ${choice.domain} on this host; domains are named by domain = "..." in [[volume]]`)
+  }
 
-  async flush(name: string, progress: (doneBytes: number, totalBytes: number) => void): Promise<FlushResult> {
-    const hosted = this.#named(name)
+  async resize(name: string): Promise<ResizeResult> { return { volume: name, ...await this.#named(name).volume.operations.resize() } }
+
+  async flush(name: string, upTo: number | null, progress: Progress): Promise<FlushResult> {
+    const { volume } = this.#named(name)
     const started = performance.now()
-    const total = hosted.volume.index.dirtyBytes
-    const timer = setInterval(() => progress(Math.min(hosted.volume.destager.progressBytes, total), total), 200)
+    const base = await watched([volume], progress, () => volume.operations.flush(upTo === null ? null : toWon(upTo)))
+    return { volume: name, base, seconds: (performance.now() - started) / 1000 }
+  }
+
+  async freeze(choice: VolumeChoice, leaseMs: number, progress: Progress): Promise<FreezeResult> {
+    const volumes = this.#chosen(choice).map((hosted) => hosted.volume)
+    const begun: Volume[] = []
     try {
-      const base = await hosted.volume.flush()
-      progress(total, total)
-      return { volume: name, base, seconds: (performance.now() - started) / 1000 }
-    } finally {
-      clearInterval(timer)
+      // All in one turn of the event loop: nothing is acknowledged between the first disk's point and the last one's.
+      for (const volume of volumes) {
+        volume.operations.beginFreeze(leaseMs)
+        begun.push(volume)
+      }
+      const cuts = await watched(volumes, progress, () => Promise.all(volumes.map((volume) => volume.operations.frozen())))
+      return { volumes: volumes.map((volume, i) => ({ volume: volume.name, cut: cuts[i]!, fullInMs: volume.outlook.fullInMs })) }
+    } catch (error) {
+      for (const volume of begun) volume.operations.cancelFreeze()
+      throw error
     }
+  }
+
+  async thaw(choice: VolumeChoice): Promise<ThawResult> {
+    const thawed: { volume: string; cut: number; heldMs: number }[] = []
+    const broken: Failure[] = []
+    // Every disk is let go, also when one of them was not held to the end.
+    for (const { volume } of this.#chosen(choice)) {
+      try { thawed.push({ volume: volume.name, ...volume.operations.thaw() }) } catch (error) { broken.push(error as Failure) }
+    }
+    if (broken.length > 0) throw broken.length === 1 ? broken[0]! : new Failure(EXIT.unsafe, broken.map((failure) => failure.message).join('; '))
+    return Promise.resolve({ volumes: thawed })
+  }
+
+  async policy(name: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult> {
+    const { volume } = this.#named(name)
+    const started = performance.now()
+    await watched([volume], progress, () => volume.operations.setMode(mode))
+    return { volume: name, effective: volume.effectivePolicy().effective, seconds: (performance.now() - started) / 1000 }
+  }
+}
+
+const WATCH_MS = 200
+
+/** Reports how much of what is dirty now has left, until `work` is done. */
+async function watched<T>(volumes: readonly Volume[], progress: Progress, work: () => Promise<T>): Promise<T> {
+  const dirty = (): number => volumes.reduce((sum, volume) => sum + volume.index.dirtyBytes, 0)
+  const total = dirty()
+  const done = (): number => volumes.reduce((sum, volume) => sum + volume.destager.progressBytes, 0)
+  const timer = setInterval(() => progress(Math.min(done(), total), total), WATCH_MS)
+  try {
+    const result = await work()
+    progress(total, total)
+    return result
+  } finally {
+    clearInterval(timer)
   }
 }
 
@@ -170,7 +229,7 @@ function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
     dirtyBytes: volume.serving ? volume.index.dirtyBytes : 0,
     inherited: volume.serving && volume.index.inherited.length > 0
       ? claim!.inherited.map((log) => ({ epoch: log.epoch, kept: log.kept, holders: log.holders.map((m) => m.host) })) : [],
-    frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(),
+    frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(), order: hosted.order, outlook: volume.outlook,
     counters: { ...volume.counters.snapshot(), guestErrors: volume.counters.guestErrors, backingErrors: hosted.errors() },
   }
 }

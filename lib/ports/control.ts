@@ -36,7 +36,21 @@ export interface VolumeStatus {
   readonly inherited: readonly { readonly epoch: number; readonly kept: number; readonly holders: readonly string[] }[]
   readonly frontEnds: number
   readonly guardedAs: string | null
+  readonly order: 'journal' | 'flush' | 'cut'
+  readonly outlook: VolumeOutlook
   readonly counters: VolumeCounters
+}
+
+/** Where destaging and a freeze are going; estimates from the last seconds, null where nothing is known. */
+export interface VolumeOutlook {
+  /** Nothing dirty any more, if the guest stopped writing. */
+  readonly drainedInMs: number | null
+  /** The region full, if nothing were destaged: how long a freeze or a storage outage can last. */
+  readonly fullInMs: number | null
+  /** The won at which the backing is held. */
+  readonly frozenAt: number | null
+  readonly frozenForMs: number | null
+  readonly freezeBroken: string | null
 }
 
 export interface VolumeCounters {
@@ -78,13 +92,37 @@ export interface FlushResult {
   readonly seconds: number
 }
 
+export interface FreezeResult {
+  readonly volumes: readonly {
+    readonly volume: string
+    /** The backing is exactly the disk as of this won, flushed, until `thaw`. */
+    readonly cut: number
+    /** Estimate: the guest's writes fill the region, which breaks the freeze; null when it hardly writes. */
+    readonly fullInMs: number | null
+  }[]
+}
+
+export interface ThawResult { readonly volumes: readonly { readonly volume: string; readonly cut: number; readonly heldMs: number }[] }
+
+/** Volumes by name, or all disks of one VM. */
+export type VolumeChoice = { readonly volume: string } | { readonly domain: string }
+
+export interface PolicyResult { readonly volume: string; readonly effective: string; readonly seconds: number }
+
 export interface ResizeResult { readonly volume: string; readonly beforeBytes: number; readonly afterBytes: number }
+
+export type Progress = (doneBytes: number, totalBytes: number) => void
 
 /** Errors are Failure, with the exit code that a command should end with. */
 export interface HostControl {
   status(): HostStatus
   /** Resolves when everything acknowledged before the call is on the backing. `progress` gets bytes done and in all. */
-  flush(volume: string, progress: (doneBytes: number, totalBytes: number) => void): Promise<FlushResult>
+  flush(volume: string, upTo: number | null, progress: Progress): Promise<FlushResult>
+  /** Brings the backing to the disk as of now and keeps it there, for all chosen volumes at one instant. */
+  freeze(choice: VolumeChoice, leaseMs: number, progress: Progress): Promise<FreezeResult>
+  thaw(choice: VolumeChoice): Promise<ThawResult>
+  /** Another mode until the daemon ends; into write-through it is done when nothing is dirty. */
+  policy(volume: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult>
   /** Takes the backing's present size for the guest's disk. */
   resize(volume: string): Promise<ResizeResult>
 }

@@ -3,6 +3,8 @@
  * request. Addresses are native (guest memory or our own aligned memory), lengths and offsets bytes.
  */
 
+import type { Epoch, Won } from '../core/units.js'
+
 export interface CompletionTarget {
   /** `result` is the number of bytes (0 for flush, zero and trim) or a negative errno. */
   complete(token: number, result: number): void
@@ -36,3 +38,39 @@ export interface Backing extends BlockFile {
   /** Looks at the size again, which an administrator may have changed; `sizeBytes` follows. */
   refreshSize(): void
 }
+
+/** Which cut a journal slot holds. */
+export interface JournalCut {
+  /** UUID. */
+  readonly volume: string
+  readonly epoch: Epoch
+  readonly base: Won
+  readonly cut: Won
+}
+
+/**
+ * Keeps a cut whole before it is applied to the backing, so that the backing together with its journal is at every
+ * instant exactly the disk as of some cut, whatever happens to the logs (order = "journal").
+ */
+export interface CutJournal {
+  /** Writes under way; they count for `quiet` like those of the backing. */
+  readonly outstandingWrites: number
+  /** The newest cut that may not be on the backing yet, as far as the journal says; null when there is none. */
+  pending(): Promise<JournalCut | null>
+  /** Begins a cut in the slot that is not needed any more. */
+  begin(cut: JournalCut): Promise<void>
+  /** Data in the order in which it is to be applied; `address` is aligned, its memory may be written up to the next block. */
+  addData(lba: number, lengthSectors: number, memory: AlignedBytes): Promise<void>
+  addZero(lba: number, lengthSectors: number): void
+  /** Everything of the cut is power-safe in the journal when this resolves: now it may be applied. */
+  commit(): Promise<void>
+  /** The cut is on the backing, flushed. A mark that is lost means that it is applied once more. */
+  retired(): void
+  /** Another host may write to it from now on: nothing known of it counts any more. */
+  forget(): Promise<void>
+  /** Nothing is left to apply: a clean stop leaves no journal. */
+  remove(): Promise<void>
+}
+
+/** Native memory with a view on it. */
+export interface AlignedBytes { readonly address: number; readonly bytes: Uint8Array }

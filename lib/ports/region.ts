@@ -40,7 +40,15 @@ export interface RegionLog {
    * recovery routine: for the owner's restart, for a replica that is asked, for the proof that index == rebuild(log).
    */
   buildLayer(kept: number, base: Won): Promise<Layer>
+  /**
+   * The same in parts, oldest first, each ending where a guest flush was answered: everything of a part came before
+   * what follows it, and in any order among itself. There may be more parts than flushes.
+   */
+  buildCuts(kept: number, base: Won): Promise<LogCut[]>
 }
+
+/** A part of a log: index of its records, and the won of the last one. */
+export interface LogCut { readonly layer: Layer; readonly cut: Won }
 
 export interface Region {
   readonly path: string

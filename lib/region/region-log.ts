@@ -9,7 +9,7 @@ import { AlignedMemory } from '../io/memory.js'
 import { operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
-import type { RegionLog } from '../ports/region.js'
+import type { LogCut, RegionLog } from '../ports/region.js'
 import { crc } from '../io/crc.js'
 import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentOffset } from './layout.js'
 import type { SegmentPool } from './segment-pool.js'
@@ -226,6 +226,28 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   async buildLayer(kept: number, base: Won): Promise<Layer> {
     const layer = new IndexLayer()
+    await this.#readHeaders(kept, base, (header, offset) => applyRecord(layer, header, offset))
+    return layer
+  }
+
+  async buildCuts(kept: number, base: Won): Promise<LogCut[]> {
+    const cuts: LogCut[] = []
+    let layer = new IndexLayer(), flushed: Won | null = null
+    await this.#readHeaders(kept, base, (header, offset) => {
+      // A flush was answered before this record was made: what it vouches for has risen.
+      if (flushed !== null && header.flushedWon > flushed) {
+        cuts.push({ layer, cut: toWon(header.won - 1) })
+        layer = new IndexLayer()
+      }
+      flushed = header.flushedWon
+      applyRecord(layer, header, offset)
+    })
+    cuts.push({ layer, cut: toWon(this.start + kept) })
+    return cuts
+  }
+
+  /** Headers of the records above `base`, in order. */
+  async #readHeaders(kept: number, base: Won, visit: (header: RecordHeader, offsetBytes: number) => void): Promise<void> {
     const from = Math.max(this.#firstWon, base + 1), to = this.start + kept
     assert(to <= this.#storedWon, 'what is kept is stored')
     assert(from === base + 1 || from <= this.start + 1, 'what is above base is here')
@@ -235,22 +257,21 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
         const n = Math.min(limits.headerReadsMax, to - won + 1)
         await Promise.all(Array.from({ length: n }, (_, i) => operation((target) =>
           this.#pool.file.read(memory.address + i * HEADER_BYTES, HEADER_BYTES, this.#offsets[won + i - this.#firstWon]!, target, 0))))
-        for (let i = 0; i < n; i++) this.#apply(layer, toWon(won + i), memory.bytes.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES))
+        for (let i = 0; i < n; i++) {
+          visit(this.#headerOf(toWon(won + i), memory.bytes.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES)), this.#offsets[won + i - this.#firstWon]!)
+        }
       }
     } finally {
       memory.free()
     }
-    return layer
   }
 
-  #apply(layer: IndexLayer, won: Won, bytes: Uint8Array): void {
-    const offset = this.#offsets[won - this.#firstWon]!
+  #headerOf(won: Won, bytes: Uint8Array): RecordHeader {
     const header = parseHeader(bytes, crc)
-    if ('problem' in header || header.won !== won || header.nonce !== this.nonce) {
-      throw new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ${offset} ` +
-        `was good and is not any more (${'problem' in header ? header.problem : 'another record is there'}); keep the region as it is and take the volume over on another holder`)
-    }
-    applyRecord(layer, header, offset)
+    if (!('problem' in header) && header.won === won && header.nonce === this.nonce) return header
+    throw new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ` +
+      `${this.#offsets[won - this.#firstWon]!} was good and is not any more (${'problem' in header ? header.problem : 'another record is there'}); ` +
+      'keep the region as it is and take the volume over on another holder')
   }
 }
 

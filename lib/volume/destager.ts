@@ -3,7 +3,14 @@
  * and merged, oldest log first, flushes the backing, makes the new base durable here and on every member, and only
  * then lets the logs go.
  *
+ * What the backing is worth without any log is the volume's choice (`order`):
+ *   journal  the cut is whole in a journal before any of it is applied.
+ *   flush    a cut ends where a guest flush ended, and holds what came between two of them: any part of it is legal.
+ *   cut      between two cuts the backing is of no use without the logs.
+ * In write-through nothing acknowledged is waiting, so any part of a cut is legal whatever the order.
+ *
  * Why in this order (power may go at any point):
+ *   journal not committed:        the backing is as the cut before left it.
  *   written, not flushed:         the logs still hold everything; the cut is written again.
  *   flushed, base not durable:    the same, once too often.
  *   base durable here, not there: a replica replays an older version only below a base it does not know; a takeover
@@ -11,29 +18,41 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
+import type { ClaimMode } from '../core/claim.js'
 import { RUN } from '../core/layer.js'
-import type { Won } from '../core/units.js'
+import type { Epoch, Won } from '../core/units.js'
 import { roundDown, roundUp } from '../core/units.js'
 import { limits } from '../limits.js'
 import type { AlignedMemory } from '../io/memory.js'
 import { flushBacking, operation } from '../io/operation.js'
-import type { Backing } from '../ports/io.js'
+import type { Backing, CutJournal } from '../ports/io.js'
 import type { Region } from '../ports/region.js'
 import { BouncePool } from '../io/bounce.js'
 import type { Counters } from './counters.js'
 import type { RemoteReader } from './remote-reader.js'
-import type { Level, VolumeIndex } from './volume-index.js'
+import type { Cut, Level, VolumeIndex } from './volume-index.js'
+
+export type DestageOrder = 'journal' | 'flush' | 'cut'
+
+/** Whose cut it is, for the journal. `mode` tells whether something acknowledged is waiting. */
+export interface CutContext { readonly volume: string; readonly epoch: Epoch; readonly base: Won; readonly mode: ClaimMode }
 
 export interface DestageShell {
+  readonly order: DestageOrder
   readonly region: Region
   readonly backing: Backing
+  /** Null where the order needs none, or there is no place for one. */
+  readonly journal: CutJournal | null
   readonly index: VolumeIndex
   readonly remote: RemoteReader
   readonly counters: Counters
   /** Owner, able to renew, not sealed, no claim change under way: the one destager (R7, R10, R17). */
   mayDestage(): boolean
-  /** The index was frozen at this won; everything at or below it is in the frozen levels. */
-  freeze(): Won
+  context(): CutContext
+  /** Freezes the active level of the index at what is acknowledged. */
+  freeze(): void
+  /** No cut goes beyond this won: a freeze for a snapshot or backup below us. */
+  upTo(): Won
   /** Everything up to `cut` is on the backing, flushed. In quarantine nothing is retired (R8). */
   retire(cut: Won, levels: readonly Level[]): Promise<void>
   warn(message: string): void
@@ -42,12 +61,19 @@ export interface DestageShell {
 /** Extents of a level, sorted: what one pass over it writes. */
 interface Extents { readonly lba: number[]; readonly sectors: number[]; readonly kind: number[]; readonly location: number[] }
 
+/** Where a level's newest versions go: the journal, or the backing. */
+interface Sink {
+  data(lba: number, sectors: number, memory: AlignedMemory): Promise<void>
+  zero(lba: number, sectors: number): Promise<void>
+}
+
 export class Destager {
   readonly #shell: DestageShell
   readonly #pool = new BouncePool(limits.destageDepth)
-  #running: Promise<void> | null = null
+  #running: Promise<boolean> | null = null
   #progress = 0
-  #frozenAt = 0 as Won
+  /** 'unknown': an earlier owner may have left one. 'none': there is none. */
+  #journal: 'unknown' | 'used' | 'none' = 'unknown'
   #closed = false
 
   constructor(shell: DestageShell) { this.#shell = shell }
@@ -56,24 +82,27 @@ export class Destager {
   /** Bytes of the present cut that are written. */
   get progressBytes(): number { return this.#progress }
 
-  /** Runs one cut, or joins the one that runs. Rejects when the backing refuses it; the data stays dirty. */
-  cut(): Promise<void> {
+  /** Runs one cut, or joins the one that runs; false when nothing may be destaged. Rejects when the backing refuses it; the data stays dirty. */
+  cut(): Promise<boolean> {
     this.#running ??= this.#cut().finally(() => { this.#running = null })
     return this.#running
   }
 
-  async #cut(): Promise<void> {
-    const { index, backing, counters } = this.#shell
-    // A cut that the backing refused is tried again as it was, unless a claim change has moved its level meanwhile.
-    if (index.flushing === null) this.#frozenAt = this.#shell.freeze()
-    const cut = this.#frozenAt
-    const levels = index.cutLevels()
+  async #cut(): Promise<boolean> {
+    await this.#allowed()
+    const merged = await this.#leftJournal()
+    const cut = this.#next(merged)
+    if (cut === null) return false
+    const { backing, journal, counters } = this.#shell
+    const journaled = journal !== null && (merged || this.#wantsJournal(cut))
+    if (journaled) await this.#toJournal(cut, journal)
+    else if (journal !== null && this.#journal === 'used') await this.#removeJournal(journal)
     for (;;) {
       await this.#allowed()
       this.#progress = 0
       const generation = backing.errorGeneration
       // Oldest first, one level after the other: two writes to one sector are never on their way together.
-      for (const level of levels) await this.#writeLevel(level)
+      for (const level of cut.levels) await this.#writeLevel(level, this.#backingSink)
       await this.#allowed()
       await flushBacking(backing)
       // R18: a flush vouches only for writes with no error, reset or reconnect in between.
@@ -81,7 +110,80 @@ export class Destager {
       this.#shell.warn('the backing reported an error during the cut; the cut is written again')
     }
     counters.cuts++
-    await this.#shell.retire(cut, levels)
+    await this.#shell.retire(cut.cut, cut.levels)
+    if (journaled) journal.retired()
+    return true
+  }
+
+  /**
+   * A journal that an earlier owner left may have to be applied if all logs are lost, and must not be once newer data
+   * went past it. True: it may not have been applied, so the next cut has to cover it, as one and by the journal.
+   */
+  async #leftJournal(): Promise<boolean> {
+    const { journal, order } = this.#shell
+    if (journal === null || this.#journal !== 'unknown' || order === 'journal' && !this.#through) return false
+    // In write-through nothing acknowledged waits, so whatever a journal holds is on the backing.
+    if (!this.#through && await journal.pending() !== null) return true
+    await this.#removeJournal(journal)
+    return false
+  }
+
+  async #removeJournal(journal: CutJournal): Promise<void> {
+    await this.#allowed()
+    await journal.remove()
+    this.#journal = 'none'
+  }
+
+  get #through(): boolean { return this.#shell.context().mode === 'write-through' }
+
+  /** What is frozen already goes first: a cut that the backing refused, cuts at guest flushes, a freeze. */
+  #next(merged: boolean): Cut | null {
+    const { index, order } = this.#shell
+    const oneLevel = order === 'flush' && !this.#through && !merged
+    const upTo = this.#shell.upTo()
+    const frozen = index.nextCut(oneLevel, upTo)
+    if (frozen !== null) return frozen
+    this.#shell.freeze()
+    return index.nextCut(oneLevel, upTo)
+  }
+
+  #wantsJournal(cut: Cut): boolean {
+    const { order, journal } = this.#shell
+    if (this.#through || order === 'cut') return false
+    if (order === 'journal') return true
+    // The places of the guest's flushes are not known in a log that only others hold, nor kept during a freeze.
+    const whole = !cut.levels.every((level) => level.betweenFlushes)
+    if (whole && journal === null) this.#shell.warn('a cut is destaged without regard to the guest\'s flushes in it: there is no place for a journal')
+    return whole
+  }
+
+  async #toJournal(cut: Cut, journal: CutJournal): Promise<void> {
+    this.#progress = 0
+    this.#journal = 'used'
+    const { volume, epoch, base } = this.#shell.context()
+    await journal.begin({ volume, epoch, base, cut: cut.cut })
+    const sink: Sink = {
+      data: (lba, sectors, memory) => journal.addData(lba, sectors, memory),
+      zero: (lba, sectors) => Promise.resolve(journal.addZero(lba, sectors)),
+    }
+    for (const level of cut.levels) await this.#writeLevel(level, sink)
+    await this.#allowed()
+    await journal.commit()
+  }
+
+  readonly #backingSink: Sink = {
+    data: async (lba, sectors, memory) => {
+      const { backing } = this.#shell
+      await operation((target) => backing.write(memory.address, sectors * 512, lba * 512, false, target, 0))
+      this.#shell.counters.backingWriteBytes += sectors * 512
+      this.#progress += sectors * 512
+    },
+    zero: async (lba, sectors) => {
+      const { backing } = this.#shell
+      await operation((target) => backing.zero(lba * 512, sectors * 512, true, target, 0))
+      this.#shell.counters.backingWriteBytes += sectors * 512
+      this.#progress += sectors * 512
+    },
   }
 
   /** Waits while a claim change is under way or the claim cannot be renewed; a lost claim ends the cut. */
@@ -94,9 +196,13 @@ export class Destager {
 
   /** Submits nothing more; what is outstanding on the backing stays outstanding and keeps `quiet` false. */
   stop(): void { this.#closed = true }
-  resume(): void { this.#closed = false }
+  /** This host owns the volume anew: what it knew of the journal does not count any more. */
+  resume(): void {
+    this.#closed = false
+    this.#journal = 'unknown'
+  }
 
-  async #writeLevel(level: Level): Promise<void> {
+  async #writeLevel(level: Level, sink: Sink): Promise<void> {
     const extents = await this.#extents(level)
     if (extents === null) return
     const outstanding = new Set<Promise<void>>()
@@ -105,7 +211,7 @@ export class Destager {
       for (let i = 0; i < extents.lba.length && failure === null;) {
         const end = groupEnd(extents, i)
         await this.#allowed()
-        const write = this.#writeGroup(level, extents, i, end).catch((error: Error) => { failure ??= error })
+        const write = this.#writeGroup(level, extents, i, end, sink).catch((error: Error) => { failure ??= error })
         outstanding.add(write)
         void write.then(() => outstanding.delete(write))
         if (outstanding.size >= limits.destageDepth) await Promise.race(outstanding)
@@ -137,25 +243,17 @@ export class Destager {
     return extents
   }
 
-  /** One write to the backing from up to 1 MiB of neighbouring extents; zeros go alone. */
-  async #writeGroup(level: Level, extents: Extents, from: number, to: number): Promise<void> {
-    const { backing, counters } = this.#shell
+  /** One write from up to 1 MiB of neighbouring extents; zeros go alone. */
+  async #writeGroup(level: Level, extents: Extents, from: number, to: number, sink: Sink): Promise<void> {
     const lba = extents.lba[from]!
     const sectors = extents.lba[to - 1]! + extents.sectors[to - 1]! - lba
-    if (extents.kind[from] === RUN.zero) {
-      await operation((target) => backing.zero(lba * 512, sectors * 512, true, target, 0))
-      counters.backingWriteBytes += sectors * 512
-      this.#progress += sectors * 512
-      return
-    }
+    if (extents.kind[from] === RUN.zero) { await sink.zero(lba, sectors); return }
     const memory = this.#pool.take()
     assert(memory !== undefined, 'one buffer for each outstanding destage write')
     try {
       if (level.remote !== null) await this.#fetchRemote(level, lba, sectors, memory)
       else await this.#fetchLocal(extents, from, to, memory)
-      await operation((target) => backing.write(memory.address, sectors * 512, lba * 512, false, target, 0))
-      counters.backingWriteBytes += sectors * 512
-      this.#progress += sectors * 512
+      await sink.data(lba, sectors, memory)
     } finally {
       this.#pool.give(memory)
     }

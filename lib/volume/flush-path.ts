@@ -14,6 +14,8 @@ export interface FlushShell {
   push(host: string, message: Push): boolean
   /** Members that must confirm: the set without the owner. */
   members(): readonly string[]
+  /** A guest flush is about to be answered: what is acknowledged so far comes before what the guest writes next. */
+  boundary(): void
   regionFailed(reason: string): void
   nowMs(): number
 }
@@ -62,6 +64,7 @@ export class FlushPath implements CompletionTarget {
     if (epoch === null || this.#target !== null || this.#waiting.length === 0) return
     // Write-through acknowledges after the backing's own flush: nothing is left to do.
     if (epoch.claim.mode === 'write-through' || epoch.flushed >= epoch.ackedWon) {
+      this.#shell.boundary()
       for (const request of this.#waiting.splice(0)) request.complete(STATUS.ok)
       return
     }
@@ -111,6 +114,7 @@ export class FlushPath implements CompletionTarget {
     if (this.#localPending || this.#awaited.size > 0) return
     this.#epoch!.flushedTo(this.#target!)
     this.#target = null
+    this.#shell.boundary()
     for (const request of this.#served.splice(0)) request.complete(STATUS.ok)
     this.#next()
   }

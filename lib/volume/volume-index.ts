@@ -1,6 +1,6 @@
 /**
- * Where the newest version of each sector is: the owner's own log (`active`, `flushing`), then the inherited logs,
- * newest first, then the backing. Only acknowledged records are in it (R15); logs at or below base are dropped, so
+ * Where the newest version of each sector is: the owner's own log (`active`, then what is frozen, newest first), then the
+ * inherited logs, newest first, then the backing. Only acknowledged records are in it (R15); logs at or below base are dropped, so
  * an older log never shows a version that a newer one has already destaged (R12).
  */
 import { assert } from '../core/assert.js'
@@ -8,6 +8,7 @@ import type { InheritedLog } from '../core/claim.js'
 import { IndexLayer } from '../core/index-layer.js'
 import { RUN, type Layer } from '../core/layer.js'
 import { RunBuffer } from '../core/run-list.js'
+import { won as toWon, type Won } from '../core/units.js'
 
 export const SOURCE = { backing: 0, local: 1, zero: 2, remote: 3 } as const
 export type Source = (typeof SOURCE)[keyof typeof SOURCE]
@@ -20,14 +21,22 @@ export interface Level {
   readonly remote: InheritedLog | null
   /** For messages to people. */
   readonly label: string
+  /** Won of its last record; 0 while records still join it. */
+  readonly cut: Won
+  /** It holds what came between two guest flushes, so any part of it may reach the backing before the rest. */
+  readonly betweenFlushes: boolean
 }
+
+/** What one cut destages: `levels` oldest first, and the won up to which the backing is the guest's disk afterwards. */
+export interface Cut { readonly levels: readonly Level[]; readonly cut: Won }
 
 /** Visits one run of a lookup; `level` is the level that answered (null for the backing). */
 export type RunVisitor = (source: Source, level: Level | null, lba: number, sectors: number, location: number) => void
 
 export class VolumeIndex {
-  #active: Level = ownLevel('own')
-  #flushing: Level | null = null
+  #active: Level = activeLevel()
+  /** Parts of the own log that end at a cut, oldest first; immutable. */
+  #frozen: Level[] = []
   /** Oldest first, as in the claim. */
   #inherited: Level[] = []
   /** Newest first: what a lookup walks. */
@@ -35,7 +44,14 @@ export class VolumeIndex {
   readonly #scratch: RunBuffer[] = []
 
   get active(): Layer { return this.#active.layer! }
-  get flushing(): Layer | null { return this.#flushing?.layer ?? null }
+  get frozenCuts(): number { return this.#frozen.length }
+
+  /** The guest flushed, and what it writes next joins the same level. */
+  passFlush(): void {
+    if (!this.#active.betweenFlushes) return
+    this.#active = { ...this.#active, betweenFlushes: false }
+    this.#relink()
+  }
   get inherited(): readonly Level[] { return this.#inherited }
 
   /** Bytes above base as far as they are known here; remote logs without a map count as zero. */
@@ -77,7 +93,7 @@ export class VolumeIndex {
   touchesOwn(lba: number, sectors: number): boolean {
     let hit = false
     const runs = (this.#scratch[0] ??= new RunBuffer())
-    for (const layer of [this.active, this.flushing]) {
+    for (const { layer } of [this.#active, ...this.#frozen]) {
       if (layer === null || layer.empty) continue
       runs.reset()
       layer.lookup(lba, sectors, runs)
@@ -86,47 +102,51 @@ export class VolumeIndex {
     return hit
   }
 
-  /** A cut begins: what is active now is immutable until `retire`. */
-  freeze(): void {
-    assert(this.#flushing === null, 'one cut at a time')
-    this.#flushing = this.#active
-    this.#active = ownLevel('own')
+  /** What is active now ends at `cut` and is immutable until it is destaged. */
+  freeze(cut: Won): void {
+    const last = this.#frozen.at(-1)
+    assert(last === undefined || cut >= last.cut, 'cuts are frozen in order')
+    this.#frozen.push({ ...this.#active, cut })
+    this.#active = activeLevel()
     this.#relink()
   }
 
-  /** What a cut that begins now has to destage, oldest first; immutable from here on. */
-  cutLevels(): readonly Level[] {
-    assert(this.#flushing !== null, 'a cut has been frozen')
-    return [...this.#inherited, this.#flushing]
+  /**
+   * What is frozen and not above `upTo`: all of it, or only the oldest level where no two may become one
+   * (order = "flush"). Null when nothing is.
+   */
+  nextCut(oneLevel: boolean, upTo: Won): Cut | null {
+    const levels = [...this.#inherited, ...this.#frozen].filter((level) => level.cut <= upTo)
+    if (levels.length === 0) return null
+    const taken = oneLevel ? levels.slice(0, 1) : levels
+    return { levels: taken, cut: taken.at(-1)!.cut }
   }
 
   /** These levels are on the backing, flushed, and base is durable: they are hidden from now on (R12). */
   retire(levels: readonly Level[]): void {
-    if (this.#flushing !== null && levels.includes(this.#flushing)) this.#flushing = null
+    this.#frozen = this.#frozen.filter((level) => !levels.includes(level))
     this.#inherited = this.#inherited.filter((level) => !levels.includes(level))
     this.#relink()
   }
 
-  /** A running owner's claim change: its own log so far becomes the newest inherited one, still read locally. */
-  sealOwn(): void {
-    if (this.#flushing !== null) this.#inherited.push(this.#flushing)
-    if (!this.active.empty) this.#inherited.push(this.#active)
-    this.#flushing = null
-    this.#active = ownLevel('own')
+  /** A running owner's claim change: its own log, which ended at `end`, becomes the newest inherited one, still read locally. */
+  sealOwn(end: Won): void {
+    this.#inherited.push(...this.#frozen)
+    if (!this.active.empty) this.#inherited.push({ ...this.#active, cut: end })
+    this.#frozen = []
+    this.#active = activeLevel()
     this.#relink()
   }
 
   /** A new owner's start: inherited logs, oldest first. */
   inherit(levels: readonly Level[]): void {
-    this.#active = ownLevel('own')
-    this.#flushing = null
+    this.#active = activeLevel()
+    this.#frozen = []
     this.#inherited = [...levels]
     this.#relink()
   }
 
-  #relink(): void {
-    this.#levels = [this.#active, ...(this.#flushing === null ? [] : [this.#flushing]), ...[...this.#inherited].reverse()]
-  }
+  #relink(): void { this.#levels = [...this.#inherited, ...this.#frozen, this.#active].reverse() }
 }
 
-const ownLevel = (label: string): Level => ({ layer: new IndexLayer(), remote: null, label })
+const activeLevel = (): Level => ({ layer: new IndexLayer(), remote: null, label: 'own', cut: toWon(0), betweenFlushes: true })

@@ -7,22 +7,25 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
 import { hasMember, type Claim, type GuestView, type Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
-import { IndexLayer } from '../core/index-layer.js'
-import { RUN } from '../core/layer.js'
 import { acksFrozen, degradedReason, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import { flushBacking } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { ClaimStore } from '../ports/claim-store.js'
+import type { VolumeOutlook } from '../ports/control.js'
 import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume } from '../ports/guest.js'
-import type { Backing } from '../ports/io.js'
+import type { Backing, CutJournal } from '../ports/io.js'
 import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
 import type { Holder } from '../replica/holder.js'
+import { BaseWatch } from './base-watch.js'
 import { Counters } from './counters.js'
-import { Destager } from './destager.js'
+import { Destager, type DestageOrder } from './destager.js'
 import { EpochLog } from './epoch-log.js'
 import { FlushPath } from './flush-path.js'
+import { fetchMaps, inheritedLevels } from './inherited-levels.js'
+import { Operations } from './operations.js'
 import { OwnershipDriver } from './ownership-driver.js'
+import { Rates } from './rates.js'
 import { ReadPath } from './read-path.js'
 import { RemoteReader } from './remote-reader.js'
 import { VolumeIndex, type Level } from './volume-index.js'
@@ -40,11 +43,15 @@ export interface VolumeOptions {
   /** Dirty data waits this long, or until there is this much of it, before a cut begins. */
   readonly destageDelayMs: number
   readonly destageAtBytes: number
+  /** What the backing is worth if every log is lost. */
+  readonly order: DestageOrder
 }
 
 export interface VolumeShell {
   readonly holder: Holder
   readonly backing: Backing
+  /** Null where there is no place for one. */
+  readonly journal: CutJournal | null
   readonly store: ClaimStore
   dialed(host: string): DialedPeer | undefined
   accepted(host: string): AcceptedPeer | undefined
@@ -68,6 +75,7 @@ export class Volume implements GuestVolume {
   readonly driver: OwnershipDriver
   readonly destager: Destager
   readonly writes: WritePath
+  readonly operations: Operations
   readonly #options: VolumeOptions
   readonly #shell: VolumeShell
   readonly #reads: ReadPath
@@ -76,8 +84,8 @@ export class Volume implements GuestVolume {
   readonly #frontEnds = new Set<FrontEnd>()
   #shownBytes = 0
   #geometry: { readonly of: GuestView; readonly geometry: Geometry } | null = null
-  readonly #trimmedBy = new Map<string, Won>()
-  readonly #baseWaiters: { readonly target: Won; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
+  readonly #bases = new BaseWatch(() => this.base, () => this.writes.links.map((link) => link.member.host))
+  readonly #rates = new Rates()
   #tick: NodeJS.Timeout | null = null
   #servedEpoch = 0
   #serving = false
@@ -89,7 +97,6 @@ export class Volume implements GuestVolume {
   #ownedSinceMs = 0
   #dirtySinceMs: number | null = null
   #notBeforeMs = 0
-  #flushWanted = 0
   #regionFailure: string | null = null
   #phaseShown = ''
 
@@ -109,9 +116,12 @@ export class Volume implements GuestVolume {
       ...common, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
     }, options.guest.durability === 'write')
     this.#reads = new ReadPath({ ...common, mustWait: (request) => this.#readMustWait(request) })
-    this.#flushes = new FlushPath({ ...common, members: () => this.writes.links.map((l) => l.member.host) })
+    this.#flushes = new FlushPath({ ...common, boundary: () => this.#boundary(), members: () => this.writes.links.map((l) => l.member.host) })
     this.destager = new Destager({
-      ...common, mayDestage: () => this.#mayDestage(), freeze: () => this.#freezeIndex(), retire: (cut, levels) => this.#retire(cut, levels),
+      ...common, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
+      context: () => ({ volume: this.id!, epoch: this.claim!.epoch, base: this.base, mode: this.claim!.mode }),
+      freeze: () => this.index.freeze(this.writes.epoch!.ackedWon), upTo: () => this.operations.heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
+      retire: (cut, levels) => this.#retire(cut, levels),
     })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
@@ -119,6 +129,16 @@ export class Volume implements GuestVolume {
       flushBacking: async () => { await flushBacking(backing) },
       serve: (claim, from, kept, running) => this.#serve(claim, from, kept, running),
       lost: (reason) => this.#lost(reason), released: () => this.#lost(null), changed: () => this.#changed(),
+    })
+    this.operations = this.#makeOperations()
+  }
+
+  #makeOperations(): Operations {
+    const { backing, holder } = this.#shell
+    return new Operations({
+      name: this.name, region: holder.region, backing, index: this.index, bases: this.#bases, driver: this.driver,
+      acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, base: () => this.base, guestWaits: () => this.#refusedRoom,
+      reconsider: () => this.#considerCut(), nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
     })
   }
 
@@ -181,10 +201,13 @@ export class Volume implements GuestVolume {
   admit(request: GuestRequest): boolean {
     if (!this.#serving || this.#fenced) { this.#refusedRoom = true; return false }
     if (request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.flush) return true
-    if (this.writes.admit(request)) return true
+    if (!this.#behind && this.writes.admit(request)) return true
     this.#refusedRoom = true
     return false
   }
+
+  /** order = "flush" without a journal: so many cuts wait for the backing that the guest has to. */
+  get #behind(): boolean { return this.#shell.journal === null && this.index.frozenCuts >= limits.flushCutsMax }
 
   submit(request: GuestRequest): void {
     const bytes = request.lengthSectors * 512
@@ -223,29 +246,6 @@ export class Volume implements GuestVolume {
     return this.claim?.mode === 'write-through' && this.index.touchesOwn(request.lbaSectors, request.lengthSectors)
   }
 
-  /**
-   * The backing was made larger: the claim says so, then the guest is told. A backing that became smaller is refused.
-   * Returns the capacity before and now, in bytes.
-   */
-  async resize(): Promise<{ beforeBytes: number; afterBytes: number }> {
-    const claim = this.claim
-    if (!this.#serving || claim === null) throw new Failure(EXIT.unsafe, `volume ${this.name} is not served by this host${claim === null ? '' : ` but by ${claim.owner.host}`}; resize it there`)
-    const { backing } = this.#shell, beforeBytes = claim.guest.capacityBytes
-    backing.refreshSize()
-    const afterBytes = backing.sizeBytes
-    if (afterBytes < beforeBytes) {
-      throw new Failure(EXIT.unsafe, `${backing.path} has ${afterBytes} bytes, less than the ${beforeBytes} that the guest uses; make it at least as large again`)
-    }
-    const until = this.#shell.nowMs() + limits.resizeTimeoutMs
-    while (this.#serving && this.claim!.guest.capacityBytes < afterBytes) {
-      if (this.#shell.nowMs() > until) throw new Failure(EXIT.unreachable, `the claim of ${this.name} could not be changed within ${limits.resizeTimeoutMs / 1000} s; try again`)
-      this.driver.dispatch({ type: 'resize', capacityBytes: afterBytes })
-      await sleep(10)
-    }
-    if (!this.#serving) throw new Failure(EXIT.unsafe, `volume ${this.name} went to another host meanwhile; resize it there`)
-    return { beforeBytes, afterBytes }
-  }
-
   /** Front ends learn of another size when it is true: by a resize here, or by one while another host had the volume. */
   #tellSize(capacityBytes: number): void {
     if (this.#shownBytes === capacityBytes) return
@@ -261,12 +261,12 @@ export class Volume implements GuestVolume {
     if (running) {
       assert(from !== null, 'a running owner has a claim')
       this.writes.settle(toWon(from.start + kept))
-      this.index.sealOwn()
+      this.index.sealOwn(claim.start)
     } else {
       await this.#shell.owned(claim)
       // It may have been resized while another host had it.
       this.#shell.backing.refreshSize()
-      this.index.inherit(await this.#inheritedLevels(claim))
+      this.index.inherit(await inheritedLevels(holder, claim, this.#options.order === 'flush'))
       this.#ownedSinceMs = this.#shell.nowMs()
       this.destager.resume()
     }
@@ -292,40 +292,7 @@ export class Volume implements GuestVolume {
     if (!running) for (const frontEnd of [...this.#frontEnds]) frontEnd.onOwned()
     this.#refusedRoom = true
     this.#room()
-    void this.#fetchMaps()
-  }
-
-  /** Inherited logs that are here are read here; for the others every read asks a holder until its map has come. */
-  async #inheritedLevels(claim: Claim): Promise<Level[]> {
-    const { holder } = this.#shell
-    const levels: Level[] = []
-    for (const log of claim.inherited) {
-      const label = `epoch ${log.epoch}`
-      const local = holder.log(claim.volume, log.epoch)
-      if (local !== undefined && local.storedLength >= log.kept && hasMember(log.holders, holder.self)) {
-        levels.push({ layer: await local.buildLayer(log.kept, claim.base), remote: null, label })
-      } else {
-        levels.push({ layer: null, remote: log, label })
-      }
-    }
-    return levels
-  }
-
-  async #fetchMaps(): Promise<void> {
-    for (const level of this.index.inherited) {
-      if (level.remote === null || level.layer !== null) continue
-      try {
-        const map = await this.#remote.map(level.remote)
-        const layer = new IndexLayer()
-        for (let i = 0; map !== null && i + 2 < map.length; i += 3) {
-          if (map[i + 2] === RUN.zero) layer.putZero(map[i]!, map[i + 1]!)
-          else layer.putData(map[i]!, map[i + 1]!, map[i]!)
-        }
-        level.layer = layer
-      } catch (error) {
-        this.#shell.warn(`the dirty map of ${level.label} did not come: ${(error as Error).message}; reads go on asking its holders`)
-      }
-    }
+    void fetchMaps(this.index.inherited, this.#remote, (message) => this.#shell.warn(message))
   }
 
   /** Hosts that held something under the old claim, or hold something under the new one, learn of the change. */
@@ -333,6 +300,13 @@ export class Volume implements GuestVolume {
     const hosts = new Set([...(from?.set ?? []), ...(from?.inherited ?? []).flatMap((l) => l.holders), ...claim.inherited.flatMap((l) => l.holders)].map((m) => m.host))
     for (const m of claim.set) hosts.delete(m.host)
     for (const host of hosts) this.#shell.accepted(host)?.push({ type: 'claimChanged', claim })
+    for (const { member } of this.writes.links) this.#tellBase(member.host)
+  }
+
+  /** A host that joins the set, or was away, does not know yet what is on the backing. */
+  #tellBase(host: string): void {
+    const { volume, epoch } = this.claim!
+    if ((this.#bases.knownTo(host) ?? 0) < this.base) this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch, base: this.base })
   }
 
   /** `reason` null: given up by a clean stop. */
@@ -343,16 +317,18 @@ export class Volume implements GuestVolume {
     this.writes.end()
     this.#flushes.end()
     this.destager.stop()
+    void this.#shell.journal?.forget()
     for (const frontEnd of this.#frontEnds) frontEnd.onLost()
-    for (const waiter of this.#baseWaiters.splice(0)) waiter.reject(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host any more${reason === null ? '' : `: ${reason}`}`))
+    this.#bases.fail(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host any more${reason === null ? '' : `: ${reason}`}`))
+    this.operations.lost()
   }
 
   async #sealSelf(volume: string, epoch: Epoch): Promise<{ length: number; base: Won; quiet: boolean }> {
-    const { holder, backing } = this.#shell
+    const { holder } = this.#shell
     // Only the living process that served this epoch knows of all its backing writes (R8d, R8e).
     const known = this.#servedEpoch === epoch
     const report = await holder.seal(volume, epoch)
-    return { ...report, quiet: known && backing.outstandingWrites === 0 }
+    return { ...report, quiet: known && this.#outstandingWrites === 0 }
   }
 
   #failRegion(reason: string): void {
@@ -371,8 +347,7 @@ export class Volume implements GuestVolume {
     if (peer.incarnation === null) this.writes.disconnect(peer.host)
     else if (this.#serving) {
       this.writes.connect({ host: peer.host, incarnation: peer.incarnation })
-      const claim = this.claim!
-      if (this.base > 0 && (this.#trimmedBy.get(peer.host) ?? 0) < this.base) peer.push({ type: 'trim', volume: claim.volume, epoch: claim.epoch, base: this.base })
+      this.#tellBase(peer.host)
     }
     this.membersChanged()
   }
@@ -383,7 +358,7 @@ export class Volume implements GuestVolume {
         if (this.writes.memberStored(peer.host, message.epoch, message.won)) this.#flushes.connected(peer.host)
         break
       case 'flushed': this.#flushes.memberFlushed(peer.host, message.epoch, message.won); break
-      case 'trimmed': this.#trimmedBy.set(peer.host, message.base); this.#wakeBaseWaiters(); break
+      case 'trimmed': this.#bases.known(peer.host, message.base); this.#considerCut(); break
       case 'refused':
         if (this.#serving && message.epoch === this.claim!.epoch) this.#late(peer.host, message.reason)
         break
@@ -398,7 +373,7 @@ export class Volume implements GuestVolume {
 
   /** Another host seals this volume: to take it over as agreed, or because it believes this host dead. */
   async onSeal(request: Seal, answer: (message: Answer) => void): Promise<void> {
-    const { holder, backing } = this.#shell
+    const { holder } = this.#shell
     const running = [...this.#frontEnds].some((frontEnd) => frontEnd.running)
     if (this.#serving && request.epoch === this.claim!.epoch) {
       if (request.handOver && running) { answer({ type: 'sealRefused', reason: 'its guest is running there' }); return }
@@ -413,7 +388,7 @@ export class Volume implements GuestVolume {
       }
       const report = await holder.seal(request.volume, request.epoch)
       this.driver.dispatch({ type: 'selfSealed', epoch: request.epoch, reason: request.handOver ? 'handed over' : 'sealed by a takeover' })
-      const quiet = this.#servedEpoch === request.epoch && backing.outstandingWrites === 0
+      const quiet = this.#servedEpoch === request.epoch && this.#outstandingWrites === 0
       answer({ type: 'sealed', incarnation: holder.self.incarnation, ...report, quiet })
     } catch (error) {
       answer({ type: 'problem', reason: (error as Error).message })
@@ -422,10 +397,13 @@ export class Volume implements GuestVolume {
     }
   }
 
+  /** On the shared storage, from this process. */
+  get #outstandingWrites(): number { return this.#shell.backing.outstandingWrites + (this.#shell.journal?.outstandingWrites ?? 0) }
+
   /** Gives outstanding backing writes a bounded time to end; if they do not, the hand-over is simply not quiet. */
   async #quiet(): Promise<void> {
     const until = this.#shell.nowMs() + limits.handOverQuietMs
-    while (this.#shell.backing.outstandingWrites > 0 && this.#shell.nowMs() < until) await sleep(5)
+    while (this.#outstandingWrites > 0 && this.#shell.nowMs() < until) await sleep(5)
   }
 
   // --- destaging ----------------------------------------------------------------------------------------------------------------
@@ -443,9 +421,13 @@ export class Volume implements GuestVolume {
       (!this.claim!.quarantine || this.#quarantineOver)
   }
 
-  #freezeIndex(): Won {
-    this.index.freeze()
-    return this.writes.epoch!.ackedWon
+  /** order = "flush": the next cut ends here. */
+  #boundary(): void {
+    if (this.#options.order !== 'flush' || this.claim?.mode === 'write-through' || this.index.active.empty) return
+    // While nothing is destaged, or not fast enough, levels join; then only the journal keeps the order.
+    const join = this.operations.heldAt !== null || this.index.frozenCuts >= limits.flushCutsMax
+    if (join && this.#shell.journal !== null) this.index.passFlush()
+    else this.index.freeze(this.writes.epoch!.ackedWon)
   }
 
   async #retire(cut: Won, levels: readonly Level[]): Promise<void> {
@@ -463,7 +445,7 @@ export class Volume implements GuestVolume {
     for (const host of others) this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch: claim.epoch, base: cut })
     this.#dirtySinceMs = this.index.empty ? null : this.#shell.nowMs()
     this.#progressed()
-    this.#wakeBaseWaiters()
+    this.#bases.wake()
     this.#room()
     this.writes.pump()
   }
@@ -474,41 +456,25 @@ export class Volume implements GuestVolume {
     if (!this.#serving) throw new Error('the claim was lost at the end of quarantine')
   }
 
-  /** Everything acknowledged before the call is on the backing, and every member knows. */
-  async flush(): Promise<Won> {
-    if (!this.#serving) throw new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host (${this.claim?.owner.host ?? 'nobody'} owns it); ask there`)
-    const target = this.writes.epoch!.ackedWon
-    this.#flushWanted++
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.#baseWaiters.push({ target, resolve, reject })
-        this.#wakeBaseWaiters()
-      })
-    } finally {
-      this.#flushWanted--
+  /** For people; null: not known. */
+  get outlook(): VolumeOutlook {
+    const { log, destage } = this.#rates, { region } = this.#shell.holder, { hold } = this.operations
+    const ms = (bytes: number, rate: number): number | null => bytes === 0 ? 0 : rate > 0 ? Math.round((bytes / rate) * 1000) : null
+    return {
+      drainedInMs: ms(this.index.dirtyBytes, destage), fullInMs: ms(region.freeSegments * region.segmentBytes, log),
+      frozenAt: hold?.target ?? null, frozenForMs: hold === null ? null : Math.max(0, hold.untilMs - this.#shell.nowMs()),
+      freezeBroken: hold?.broken ?? null,
     }
-    return this.base
-  }
-
-  #wakeBaseWaiters(): void {
-    for (const waiter of [...this.#baseWaiters]) {
-      if (this.base < waiter.target || !this.#membersKnow(waiter.target)) continue
-      this.#baseWaiters.splice(this.#baseWaiters.indexOf(waiter), 1)
-      waiter.resolve()
-    }
-  }
-
-  /** A won is promised to be on the backing only when base is durable on every member (protocol, R16). */
-  #membersKnow(target: Won): boolean {
-    return this.writes.links.every((link) => (this.#trimmedBy.get(link.member.host) ?? 0) >= target)
   }
 
   #progressed(): void {
+    // With the write cache off every acknowledgement is a flush.
+    if (this.writes.durable) this.#boundary()
     const state = this.driver.state
     const dirty = !this.index.empty
     if (dirty) this.#dirtySinceMs ??= this.#shell.nowMs()
     const inheritedDone = this.index.inherited.length === 0
-    const drained = !dirty && this.index.flushing === null
+    const drained = !dirty && this.index.frozenCuts === 0
     if (state.drained !== drained || state.inheritedDone !== inheritedDone) this.driver.dispatch({ type: 'progress', drained, inheritedDone })
     if (this.claim?.mode === 'write-through' && dirty) this.#considerCut()
   }
@@ -517,20 +483,24 @@ export class Volume implements GuestVolume {
     const now = this.#shell.nowMs()
     if (!this.#serving || this.destager.busy || now < this.#notBeforeMs || !this.#mayDestage()) return
     const endOfQuarantine = this.claim!.quarantine
-    const unknown = this.#baseWaiters.some((w) => this.base < w.target)
-    if (this.index.empty && !endOfQuarantine && !unknown) return
+    if (this.index.empty && !endOfQuarantine && !this.#bases.wanted) return
+    if (this.base >= (this.operations.heldAt ?? Infinity)) return
+    // Flushes of the guest lie between two cuts: the one before must never be written over this one again (R16).
+    if (this.#options.order === 'flush' && !this.#bases.reached(this.base)) return
     const region = this.#shell.holder.region
     // A hand-over that could not seal every member leaves an older log with fewer copies than were asked for.
     const thin = this.claim!.inherited.some((log) => log.holders.length <= this.#options.policy.copies)
-    const due = thin || endOfQuarantine || this.#flushWanted > 0 || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
+    const due = thin || endOfQuarantine || this.index.frozenCuts > 0 || this.operations.cutWanted || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
       now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs ||
       this.index.dirtyBytes >= this.#options.destageAtBytes || region.freeSegments * 4 < region.segmentCount
     if (!due) return
-    this.destager.cut().catch((error: Error) => {
+    this.destager.cut().then((progress) => {
+      if (!progress) this.#notBeforeMs = this.#shell.nowMs() + limits.destagePauseMs
+    }, (error: Error) => {
       this.counters.backingErrors++
       this.#notBeforeMs = this.#shell.nowMs() + limits.destageRetryMs
       if (this.#serving) this.#shell.warn(`destaging stopped: ${error.message}; the data stays dirty and is tried again`)
-    }).finally(() => { if (this.claim?.mode === 'write-through') this.#considerCut() })
+    }).finally(() => this.#considerCut())
   }
 
   // --- time -----------------------------------------------------------------------------------------------------------------------
@@ -540,7 +510,9 @@ export class Volume implements GuestVolume {
     if (this.#serving) {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
+      this.operations.checkHold()
       this.#considerCut()
+      this.#rates.sample(this.#shell.nowMs(), this.counters.recordBytes, this.counters.backingWriteBytes, this.destager.busy)
     }
     const due = this.#shell.nowMs() - this.#renewedAtMs >= this.#options.policy.renewMs / 2
     if (due && !this.#renewing && (this.#serving || this.driver.state.phase === 'sealed')) void this.#renew()
@@ -593,14 +565,12 @@ export class Volume implements GuestVolume {
     if (!this.#serving) return this.claim?.owner.host === self && this.claim.released !== true ? 'dirty' : 'notOwner'
     const until = this.#shell.nowMs() + timeoutMs
     while (this.#serving && this.#shell.nowMs() < until) {
-      if (this.index.empty && !this.claim!.quarantine && this.driver.state.attempt === null) {
+      if (this.index.empty && !this.claim!.quarantine && this.driver.state.attempt === null && !this.destager.busy) {
+        await this.#shell.journal?.remove()
         this.driver.dispatch({ type: 'release' })
         while (this.#serving && this.driver.state.attempt !== null && this.#shell.nowMs() < until) await sleep(5)
       } else {
-        this.#flushWanted++
-        this.#considerCut()
-        await sleep(10)
-        this.#flushWanted--
+        await this.operations.whileCutting(() => sleep(10))
       }
     }
     if (this.claim?.owner.host !== self) return 'notOwner'
@@ -613,5 +583,6 @@ export class Volume implements GuestVolume {
     this.destager.stop()
     this.driver.stop()
     await this.writes.freeze()
+    await this.#shell.journal?.forget()
   }
 }

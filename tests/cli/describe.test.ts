@@ -12,7 +12,7 @@ t.test('a healthy host, as it is printed', async (t) => {
 volume db01: serving
   policy    write-back, 1 copy
   owner     hv07, epoch 41, on hv07 hv09
-  dirty     3 MiB; acknowledged up to 1200, on the backing up to 1100
+  dirty     3 MiB, about 2 s to destage; acknowledged up to 1200, on the backing up to 1100, by journal
   backing   /san/db01.raw.holdfast, 16 GiB
   guest     connected on /run/db01.sock
   requests  10 reads, 20 writes, 5 flushes

@@ -45,15 +45,15 @@ t.test('flush: progress in order, then the result', async (t) => {
     return { volume: 'db01', base: 9, seconds: 1 }
   })
   const seen: number[][] = []
-  t.same(await client.flush('db01', (done, total) => seen.push([done, total])), { volume: 'db01', base: 9, seconds: 1 })
+  t.same(await client.flush('db01', null, (done, total) => seen.push([done, total])), { volume: 'db01', base: 9, seconds: 1 })
   t.same(seen, [[0, 10], [10, 10]])
 })
 
 t.test('the daemon\'s failures keep their sentence and code', async (t) => {
   const { client, host } = await daemon(t)
   host.flushes.set('late', async (progress) => { progress(0, 1); throw new Failure(EXIT.damaged, 'a record does not verify') })
-  await t.rejects(client.flush('late', () => undefined), { name: 'Failure', exitCode: EXIT.damaged, message: 'a record does not verify' })
-  await t.rejects(client.flush('none', () => undefined), { name: 'Failure', exitCode: EXIT.usage, message: 'no volume none on this host' })
+  await t.rejects(client.flush('late', null, () => undefined), { name: 'Failure', exitCode: EXIT.damaged, message: 'a record does not verify' })
+  await t.rejects(client.flush('none', null, () => undefined), { name: 'Failure', exitCode: EXIT.usage, message: 'no volume none on this host' })
   host.answer = () => { throw new Failure(EXIT.denied, 'not for you') }
   await t.rejects(client.status(), { name: 'Failure', exitCode: EXIT.denied, message: 'not for you' })
 })
@@ -69,9 +69,9 @@ t.test('nobody there', async (t) => {
 t.test('a daemon that ends in the middle of an answer', async (t) => {
   const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'
   const cut = await stranger(t, (socket) => { socket.once('data', () => { socket.write(`${head}5\r\n{"don`); setImmediate(() => socket.destroy()) }) })
-  await t.rejects(cut.client.flush('db01', () => undefined), { exitCode: EXIT.unreachable, message: new RegExp(`^the daemon on ${cut.path} broke off: `) })
+  await t.rejects(cut.client.flush('db01', null, () => undefined), { exitCode: EXIT.unreachable, message: new RegExp(`^the daemon on ${cut.path} broke off: `) })
   const early = await stranger(t, (socket) => { socket.once('data', () => socket.end(`${head}0\r\n\r\n`)) })
-  await t.rejects(early.client.flush('db01', () => undefined), { exitCode: EXIT.unreachable, message: `the daemon on ${early.path} ended before it had answered` })
+  await t.rejects(early.client.flush('db01', null, () => undefined), { exitCode: EXIT.unreachable, message: `the daemon on ${early.path} ended before it had answered` })
 })
 
 t.test('something else answers there', async (t) => {

@@ -1,12 +1,15 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
-import type { FlushResult, ResizeResult, HostControl, HostStatus, VolumeStatus } from '../../lib/ports/control.js'
+import type {
+  FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+} from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
   owner: 'hv07', epoch: 41, set: ['hv07', 'hv09'], policy: { requested: 'write-back, 1 copy', effective: 'write-back, 1 copy', reason: null },
   quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], frontEnds: 1,
-  guardedAs: '/san/db01.raw.holdfast',
+  guardedAs: '/san/db01.raw.holdfast', order: 'journal',
+  outlook: { drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
   counters: {
     guestReads: 10, guestWrites: 20, guestFlushes: 5, guestReadBytes: 40960, guestWriteBytes: 81920, guestErrors: 0, records: 20, recordBytes: 163840,
     backingReadBytes: 4096, backingWriteBytes: 40960, backingErrors: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},
@@ -33,7 +36,27 @@ export class FakeHost implements HostControl {
     return volume === 'db01' ? Promise.resolve({ volume, beforeBytes: 2 ** 30, afterBytes: 2 ** 31 }) : Promise.reject(new Failure(64, `no volume ${volume} on this host`))
   }
 
-  flush(volume: string, progress: (done: number, total: number) => void): Promise<FlushResult> {
+  /** What was asked, as the host understood it. */
+  readonly asked: unknown[] = []
+
+  freeze(choice: VolumeChoice, leaseMs: number, progress: Progress): Promise<FreezeResult> {
+    this.asked.push(['freeze', choice, leaseMs])
+    progress(1, 2)
+    return Promise.resolve({ volumes: [{ volume: 'db01', cut: 7, fullInMs: null }] })
+  }
+
+  thaw(choice: VolumeChoice): Promise<ThawResult> {
+    this.asked.push(['thaw', choice])
+    return Promise.resolve({ volumes: [{ volume: 'db01', cut: 7, heldMs: 3 }] })
+  }
+
+  policy(volume: string, mode: 'write-back' | 'write-through'): Promise<PolicyResult> {
+    this.asked.push(['policy', volume, mode])
+    return Promise.resolve({ volume, effective: mode, seconds: 0 })
+  }
+
+  flush(volume: string, upTo: number | null, progress: Progress): Promise<FlushResult> {
+    this.asked.push(['flush', volume, upTo])
     const flush = this.flushes.get(volume)
     return flush === undefined ? Promise.reject(new Failure(64, `no volume ${volume} on this host`)) : flush(progress)
   }

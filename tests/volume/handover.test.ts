@@ -38,7 +38,7 @@ t.test(`from host to host and back with everything dirty, then a holder dies (SE
 
   await cluster.host('a').kill9()
   t.same(model.settle(await model.readAll(onB)), [], 'without one of the holders')
-  await cluster.host('b').control.flush('db01', () => undefined)
+  await cluster.host('b').control.flush('db01', null, () => undefined)
   t.same(model.settle(readFileSync(held)), [], 'and the image has it all')
   t.same(model.settle(await model.readAll(onB)), [], 'as the owner reads it from there')
   t.same(model.wrong, [])

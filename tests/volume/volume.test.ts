@@ -10,15 +10,17 @@ const SECTORS = 2049
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 const buffer = { bufferBytes: MODEL_BUFFER_BYTES }
 
-t.test(`random writes, discards and zeroes are read back, from the owner and from the raw image (SEED=${seed})`, async (t) => {
-  const { cluster, held } = await lab(t, 'model', SECTORS * 512, { volume: 'destage_delay = "60ms"' })
+const ORDERS = ['journal', 'flush', 'cut'] as const
+
+for (const order of ORDERS) t.test(`random writes, discards and zeroes are read back, from the owner and from the raw image, by ${order} (SEED=${seed})`, async (t) => {
+  const { cluster, held } = await lab(t, 'model', SECTORS * 512, { volume: `destage_delay = "60ms"\norder = "${order}"` })
   await cluster.start()
   const a = cluster.host('a'), client = await VhostClient.connect(cluster.socket('a'), buffer)
   const model = new DiskModel(SECTORS, seed)
   for (let round = 0; round < 5; round++) {
     await model.run(client, 120)
     t.same(model.settle(await model.readAll(client)), [], `round ${round} from the owner`)
-    await a.control.flush('db01', () => undefined)
+    await a.control.flush('db01', null, () => undefined)
     t.same(model.settle(readFileSync(held)), [], `round ${round} from the image`)
   }
   t.same(model.wrong, [])
@@ -28,8 +30,8 @@ t.test(`random writes, discards and zeroes are read back, from the owner and fro
   await client.close()
 })
 
-t.test(`kill -9 of the owner amid writes: another host has every acknowledged one, and the image gets them (SEED=${seed})`, async (t) => {
-  const { cluster, held } = await lab(t, 'heir', SECTORS * 512, { volume: 'destage_delay = "60ms"' })
+for (const order of ORDERS) t.test(`kill -9 of the owner amid writes: another host has every acknowledged one, and the image gets them, by ${order} (SEED=${seed})`, async (t) => {
+  const { cluster, held } = await lab(t, 'heir', SECTORS * 512, { volume: `destage_delay = "60ms"\norder = "${order}"` })
   await cluster.start()
   const [a, b] = [cluster.host('a'), cluster.host('b')]
   const model = new DiskModel(SECTORS, seed + 1)
@@ -49,7 +51,7 @@ t.test(`kill -9 of the owner amid writes: another host has every acknowledged on
   await a.start()
   await until('write-back with the returned host', 15_000, async () => (await b.volume('db01')).policy.effective === 'write-back, 1 copy')
   await model.run(onB, 150)
-  await b.control.flush('db01', () => undefined)
+  await b.control.flush('db01', null, () => undefined)
   t.same(model.settle(readFileSync(held)), [], 'and from the image')
   t.same(model.wrong, [])
   t.match(await a.volume('db01'), { phase: 'standby', owner: 'b' })
