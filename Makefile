@@ -1,5 +1,5 @@
 # make run and make test install what is missing, build, and go. Everything else is a part of them.
-.PHONY: all build native setup setup-test guest guest-fio run test soak asan test-asan fuzz clean help
+.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz clean help
 .NOTPARALLEL:
 all: build
 
@@ -7,6 +7,7 @@ help:
 	@echo 'make run       the demonstration: a VM on slow storage, moved, its host killed, its data verified (90 seconds)'
 	@echo '               SABOTAGE=ack-early runs a broken build, which must be caught; KEEP=1 keeps the files of a failed run'
 	@echo 'make test      all tests; T="core replay" only those with one of these words in their path'
+	@echo 'make test-qemu10  the tests that boot guests with the QEMU 10 of Debian'\''s backports, fetched beside the installed one'
 	@echo 'make soak      what takes minutes: 300 kills under a client that checks everything, 100 under fio in a guest'
 	@echo 'make           builds only: the native shim, and TypeScript to dist/'
 	@echo 'make setup     installs the Debian and npm packages that are missing, and fetches the guest'\''s kernel'
@@ -40,6 +41,10 @@ run: setup build guest
 
 test: setup-test build guest guest-fio
 	@node --enable-source-maps dist/fixtures/setup/run-tests.js $(T)
+
+test-qemu10: setup-test build guest guest-fio
+	@fixtures/setup/qemu10.sh
+	@PATH="$(CURDIR)/build/qemu10/bin:$$PATH" node --enable-source-maps dist/fixtures/setup/run-tests.js tests/guest/ tests/e2e/
 
 soak: setup-test build guest guest-fio
 	@for seed in 1 2 3; do KILLS=100 SEED=$$seed node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-often || exit 1; done

@@ -77,7 +77,10 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
   if (volume.claim === null) await refuseLeftJournal(journal, image)
   const rates = { iops: config.limit_iops ?? null, bytesPerSecond: config.limit_bandwidth ?? null, burstMs: config.limit_burst }
   const shown = rates.iops === null && rates.bytesPerSecond === null ? volume : new ThrottledVolume(volume, rates, native.bootTimeMs)
-  const served = device = serveDevice({ name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m) })
+  const served = device = serveDevice({
+    name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    guestError: () => { volume.counters.guestErrors++ },
+  })
   const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {
     volume, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,

@@ -230,6 +230,6 @@ function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
     inherited: volume.serving && volume.index.inherited.length > 0
       ? claim!.inherited.map((log) => ({ epoch: log.epoch, kept: log.kept, holders: log.holders.map((m) => m.host) })) : [],
     frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(), order: hosted.order, outlook: volume.outlook,
-    counters: { ...volume.counters.snapshot(), guestErrors: volume.counters.guestErrors, backingErrors: hosted.errors() },
+    counters: { ...volume.counters.snapshot(), backingErrors: hosted.errors() },
   }
 }

@@ -27,6 +27,8 @@ export interface QueueShell {
   /** False when guest memory was truncated under us and so reads as zeros: the session ends, nothing is finished. */
   intact(): boolean
   warn(message: string): void
+  /** A request was answered with an I/O error, or the queue broke. */
+  guestError(): void
   /** The driver sent a flush. */
   flushed(): void
   /** A request of this queue ended. */
@@ -324,6 +326,7 @@ export class DeviceQueue implements RequestOwner {
     this.broken = why
     // Nobody takes these up any more: a stop need not wait for them.
     this.#again = []
+    this.#shell.guestError()
     this.#shell.warn(`${this.#shell.name}: queue ${this.index} is broken (${why}) and is not served until the guest resets it`)
     if (this.#errFd >= 0) native.eventfdSignal(this.#errFd)
   }
@@ -348,6 +351,7 @@ export class DeviceQueue implements RequestOwner {
     if (ring === null || this.#shell.ended()) return
     const log = this.#shell.log()
     if (!request.putStatus(status, this.#shell.scratch, log)) { this.#break('a status byte outside the shared memory'); return }
+    if (status === STATUS.ioError) this.#shell.guestError()
     ring.pushUsed(request.head, request.writtenBytes, log)
     this.#inflight?.complete(request.head)
     if (this.#publishScheduled) return

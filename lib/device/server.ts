@@ -14,6 +14,8 @@ export interface DeviceOptions {
   readonly queuesMax?: number
   readonly info: (message: string) => void
   readonly warn: (message: string) => void
+  /** The guest was shown an error. */
+  readonly guestError?: () => void
   /** A connected descriptor was served to its end. */
   readonly ended?: () => void
 }
@@ -69,9 +71,9 @@ class Server implements DeviceServer {
   }
 
   #session(fd: number): void {
-    const { name, volume, info, warn } = this.#options
+    const { name, volume, info, warn, guestError = () => undefined } = this.#options
     const session = new DeviceSession(fd, `${name}#${++this.#count}`, {
-      volume, queuesMax: this.#options.queuesMax ?? limits.queuesMax, info, warn,
+      volume, queuesMax: this.#options.queuesMax ?? limits.queuesMax, info, warn, guestError,
       takeTurn: (asking) => this.#takeTurn(asking), leaveTurn: (leaving) => this.#leaveTurn(leaving),
       gone: (gone) => {
         this.#sessions.delete(gone)

@@ -20,6 +20,8 @@ export interface SessionShell {
   readonly queuesMax: number
   info(message: string): void
   warn(message: string): void
+  /** The guest was shown an error: a request failed, or a queue of it is not served any more. */
+  guestError(): void
   /**
    * Asks to be the one front end that uses the volume. False: another one is, or has requests there; `onTurn` comes.
    */
@@ -35,6 +37,8 @@ const SCRATCH_BYTES = 4096
 const NO_PAYLOAD = new Uint8Array(0)
 /** Every queue gets this much to drain, however long the ones before it took. */
 const DRAIN_LEAST_MS = 50
+/** A guest may reset its device for ever; the log shall not grow with it. */
+const STARTS_LOGGED_MAX = 64
 
 export class DeviceSession implements FrontEnd {
   readonly name: string
@@ -62,6 +66,9 @@ export class DeviceSession implements FrontEnd {
   /** The volume was told that this front end wants it. */
   #activated = false
   #configPending = false
+  /** Starts of the device in this session, and whether the latest is complete. */
+  #starts = 0
+  #startTold = false
   #ended = false
   #reaped = false
   #draining: { readonly queue: DeviceQueue; readonly timer: NodeJS.Timeout; readonly sinceMs: number } | null = null
@@ -245,7 +252,7 @@ export class DeviceSession implements FrontEnd {
         volume: this.#shell.volume, scratch: this.#scratch(), serial: new TextEncoder().encode(this.#shell.volume.geometry.serial), name: this.name,
         table: () => this.#table, log: () => (this.#logging ? this.#log : null), owned: () => this.#owned, ended: () => this.#ended,
         intact: () => this.#intact(), flushed: () => this.#driverFlushed(),
-        warn: (m) => this.#shell.warn(m), idle: () => this.#onIdle(),
+        warn: (m) => this.#shell.warn(m), guestError: () => this.#shell.guestError(), idle: () => this.#onIdle(),
       })
       queue.enabled = this.#features !== 0n && (this.#features & FEATURE.protocolFeatures) === 0n
       this.#queues.set(index, queue)
@@ -308,8 +315,18 @@ export class DeviceSession implements FrontEnd {
       this.#active = true
       this.#ask()
     }
+    this.#tellStart()
     if (this.#configPending) this.configChanged()
     queue.process()
+  }
+
+  /** Once all started rings are enabled: QEMU says nothing after that, so its handshake is over. */
+  #tellStart(): void {
+    const rings = [...this.#queues.values()].filter((queue) => queue.started)
+    if (this.#startTold || rings.some((queue) => !queue.enabled)) return
+    this.#startTold = true
+    if (++this.#starts > STARTS_LOGGED_MAX) return
+    this.#shell.info(`${this.name}: started, ${rings.length} ${rings.length === 1 ? 'ring' : 'rings'}, features 0x${this.#features.toString(16)}`)
   }
 
   /** What a stop or a reset left at the volume ends first: it would overwrite what is asked now. */
@@ -371,6 +388,7 @@ export class DeviceSession implements FrontEnd {
   #deactivate(): void {
     if (!this.#active) return
     this.#active = false
+    this.#startTold = false
     this.#owned = false
     if (this.#activated) this.#shell.volume.deactivate(this)
     this.#activated = false

@@ -1,8 +1,10 @@
 import { chmodSync, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { VhostClient } from '../../lib/client/front-end.js'
 import { EXIT } from '../../lib/core/failure.js'
 import type { HostStatus } from '../../lib/ports/control.js'
+import { STATUS } from '../../lib/ports/guest.js'
 import { holdfast, start, workDirectory } from './holdfast.js'
 
 const region = (more = ''): string => `[region]\npath = "region"\nsize = "12MiB"\nsegment_size = "2MiB"\n${more}`
@@ -40,6 +42,17 @@ t.test('a host serves, answers commands, and stops cleanly', async (t) => {
   t.equal(code, EXIT.done)
   t.notOk(existsSync(join(directory, 'ctl')), 'the control socket is gone')
   t.match(await holdfast('status', '--config', config), { code: EXIT.unreachable, stderr: `holdfast: no daemon answers on ${directory}/ctl (there is no such socket); is "holdfast serve" running, and is this its control socket?\n` })
+})
+
+t.test('errors that a guest was shown are told', async (t) => {
+  const directory = workDirectory(t), config = join(directory, 'h.toml')
+  image(directory)
+  writeFileSync(config, host() + region() + volume)
+  await start(t, ['serve', '--config', 'h.toml'], directory).says('holdfast: host a serves db01')
+  const client = await VhostClient.connect(join(directory, 'db01.sock'))
+  t.equal(await client.submit({ kind: 'read', lbaSectors: 2 ** 20 / 512, lengthSectors: 8, bufferOffset: 0 }), STATUS.ioError)
+  await client.close()
+  t.match((await holdfast('status', '--config', config)).stdout, /^ {2}ERRORS +1 shown to the guest, 0 from the backing$/m)
 })
 
 t.test('a second daemon on the same region or control socket is refused, and the first one goes on', async (t) => {

@@ -102,6 +102,8 @@ export interface DeviceLab {
   readonly path: string
   readonly infos: string[]
   readonly warnings: string[]
+  /** What the guest was shown so far: requests that failed, queues that broke. */
+  guestErrors(): number
   /** Started unless it says otherwise. */
   frontEnd(options?: { start?: boolean; size?: number; features?: bigint }): Promise<RawFrontEnd>
 }
@@ -109,7 +111,10 @@ export interface DeviceLab {
 export function deviceLab(t: Test, geometry: Partial<Geometry> = {}): DeviceLab {
   const work = new Workspace('device'), volume = new MemoryVolume(geometry), path = work.file('s')
   const infos: string[] = [], warnings: string[] = [], frontEnds: RawFrontEnd[] = []
-  const server = serveDevice({ name: 'disk', volume, socket: { path }, info: (m) => infos.push(m), warn: (m) => warnings.push(m) })
+  let guestErrors = 0
+  const server = serveDevice({
+    name: 'disk', volume, socket: { path }, info: (m) => infos.push(m), warn: (m) => warnings.push(m), guestError: () => { guestErrors++ },
+  })
   t.teardown(async () => {
     for (const frontEnd of frontEnds) frontEnd.free()
     server.close()
@@ -119,7 +124,7 @@ export function deviceLab(t: Test, geometry: Partial<Geometry> = {}): DeviceLab 
     await work.close()
   })
   return {
-    volume, server, path, infos, warnings,
+    volume, server, path, infos, warnings, guestErrors: () => guestErrors,
     frontEnd: async ({ start = true, size = 16, features = BASIC } = {}) => {
       const frontEnd = new RawFrontEnd(path, size)
       frontEnds.push(frontEnd)

@@ -77,6 +77,25 @@ t.test('messages come in the order that Cloud Hypervisor and QEMU like (trap 7)'
   t.equal((await ring.waitUsed(1))[0]!.status, 0)
 })
 
+t.test('a start is told once, when all rings that were started are enabled, and a guest cannot fill the log with it', async (t) => {
+  const { frontEnd, infos } = deviceLab(t), fe = await frontEnd({ start: false }), told = (): string[] => infos.filter((m) => m.includes('started'))
+  await fe.negotiate()
+  await fe.shareMemory()
+  for (const { index } of fe.rings) await fe.startRing(index, { enable: false })
+  await fe.enable(0, true)
+  t.same(told(), [], 'the front end is not done yet')
+  await fe.enable(1, true)
+  t.same(told(), ['disk#1: started, 2 rings, features 0x150000200'])
+  await fe.enable(1, false)
+  await fe.enable(1, true)
+  t.equal(told().length, 1)
+  for (let i = 0; i < 100; i++) {
+    for (const { index } of fe.rings) await fe.stopRing(index)
+    for (const { index } of fe.rings) await fe.startRing(index)
+  }
+  t.ok(told().length > 50 && told().length < 80, `${told().length} lines of 101 starts`)
+})
+
 t.test('a reset device answers nothing more, and begins anew', async (t) => {
   const { volume, frontEnd } = deviceLab(t), fe = await frontEnd(), ring = fe.rings[0]!
   volume.bytes.fill(0xee, 0, 512)

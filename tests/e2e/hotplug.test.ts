@@ -1,8 +1,10 @@
-/** A disk comes and goes under a running guest, and memory comes while its rings run. */
+/** A disk comes and goes under a running guest, and memory comes and goes while its rings run. */
 import t from 'tap'
 import { startBlk } from '../../fixtures/lab/daemon.js'
 import { Guest } from '../../fixtures/lab/guest.js'
+import { MEMORY_ON_PCI, memoryComesAndGoes } from '../../fixtures/lab/guest-tasks.js'
 import { requires } from '../../fixtures/lab/requirements.js'
+import { VhostProxy } from '../../fixtures/lab/vhost-proxy.js'
 import { Workspace, until } from '../../fixtures/lab/workspace.js'
 
 const SECTORS = 65536
@@ -76,4 +78,21 @@ t.test('a memory module is plugged in above 4 GiB while the guest writes', { ski
   t.match(guest.serial, /^FILLED$/m, 'pages of the new module were written to the disk')
   t.match(guest.serial, /^STAMPS bad=0 of/m)
   t.notMatch(guest.serial, /STAMP-ERROR|I\/O error/)
+})
+
+const TIMES = 20
+
+t.test('memory is taken away and given back while the guest writes', { skip: requires('qemu-system-x86_64', 'guest'), timeout: 60_000 }, async (t) => {
+  const work = new Workspace('window')
+  t.teardown(() => work.close())
+  const daemon = await startBlk(work, 'blk', ['--socket-path', work.file('s'), '--blk-file', newImage(work, 'disk.raw'), '--cache', work.file('region'), '--cache-size', '128MiB'])
+  const proxy = new VhostProxy({ listen: work.file('p'), target: work.file('s') })
+  work.onClose(() => proxy.close())
+  const guest = new Guest(work, { name: 'vm', socket: work.file('p'), task: memoryComesAndGoes(TIMES), limitSeconds: 55, memory: '256M', queues: 2, cpus: 2, extra: MEMORY_ON_PCI })
+  await guest.waitFor(/TASK-DONE/, 50_000)
+  t.ok(proxy.count('remMemReg') >= TIMES, `${proxy.count('remMemReg')} times`)
+  t.match(guest.serial, /^ROUND$/m)
+  t.match(guest.serial, /^STAMPS bad=0 of/m)
+  t.notMatch(guest.serial, /STAMP-ERROR|I\/O error/)
+  t.notMatch(daemon.output, /is broken|not shared/)
 })

@@ -12,7 +12,7 @@ stamper /dev/vda 4 0 300 65536 discard && stamper --verify /dev/vda 4 0 300 6553
 echo TASK-DONE`
 
 // A legacy device has no VERSION_1, and its driver starts the rings in its own way.
-const KINDS = [['a guest with pci=nomsi', []], ['the same on a legacy device', ['-global', 'virtio-pci.disable-modern=on']]] as const
+const KINDS = [['a guest with pci=nomsi', []], ['the same on a legacy device', ['-global', 'vhost-user-blk-pci.disable-modern=on']]] as const
 
 for (const [what, extra] of KINDS) {
   t.test(what, { skip: requires('qemu-system-x86_64', 'guest'), timeout: 40_000 }, async (t) => {
