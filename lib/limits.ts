@@ -11,6 +11,8 @@ const MIB = 1024 * KIB
 export const limits = {
   /** io_uring submission entries of a shard; completions get twice as many. */
   ringEntries: 1024,
+  /** The same for each shared storage, which has a ring of its own. */
+  storageRingEntries: 256,
   /** Requests accepted by the ring object beyond its entries before it is a bug in the caller. */
   ringOverflow: 65536,
 
@@ -109,6 +111,8 @@ export const limits = {
   destagePauseMs: 20,
   /** order = "flush": cuts that wait for the backing before the guest has to. */
   flushCutsMax: 64,
+  /** A cut begins at the latest when one part in so many of the region is dirty. */
+  cutRegionParts: 8,
   /** A freeze breaks when less than one part in so many of the region is free. */
   holdRoomParts: 16,
   holdLeaseMaxMs: 24 * 3600 * 1000,

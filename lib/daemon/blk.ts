@@ -11,7 +11,9 @@ import type { Claim } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
+import { isBlockDevice } from '../io/block-file.js'
 import { IoRing } from '../io/ring.js'
+import { storageRing } from '../io/storage-ring.js'
 import { limits } from '../limits.js'
 import type { GuestVolume } from '../ports/guest.js'
 import { openRegion } from '../region/region.js'
@@ -48,13 +50,13 @@ const DESTAGE = { delayMs: 1000, atBytes: 64 * 1024 * 1024 } as const
 const hostId = (): string => hostname().toLowerCase().replace(/[^a-z0-9-]/g, '-').replace(/^-+/, '').slice(0, 63) || 'localhost'
 
 export async function startBlk(options: BlkOptions, log: Logger, progress: (done: number, total: number) => void): Promise<RunningBlk> {
-  const ring = new IoRing()
   const path = resolve(options.blkFile)
-  const opened = await openBacking(ring, { path, readOnly: options.readOnly, danger: null })
+  const ring = new IoRing(), storage = storageRing(path, isBlockDevice(path))
+  const opened = await openBacking(storage, { path, readOnly: options.readOnly, danger: null })
   if (!opened.isBlockDevice) lockImage(opened.fd, path, options.readOnly)
   const where = 'path' in options.socket ? options.socket.path : `descriptor ${options.socket.fd}`
-  if (options.cache === null) return bypass(ring, options, opened, path, where, log)
-  return cached(ring, options, opened, path, where, log, progress)
+  if (options.cache === null) return bypass(storage, options, opened, path, where, log)
+  return cached(ring, storage, options, opened, path, where, log, progress)
 }
 
 function serve(options: BlkOptions, name: string, volume: GuestVolume, log: Logger): { device: DeviceServer; ended: Promise<void> } {
@@ -64,7 +66,7 @@ function serve(options: BlkOptions, name: string, volume: GuestVolume, log: Logg
   return { device, ended }
 }
 
-async function bypass(ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger): Promise<RunningBlk> {
+async function bypass(storage: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger): Promise<RunningBlk> {
   const { backing } = opened
   await refuseDirty(opened, path)
   const volume = new BypassVolume(backing, {
@@ -76,7 +78,7 @@ async function bypass(ring: IoRing, options: BlkOptions, opened: OpenedBacking, 
     banner: `serving ${path} on ${where}, policy bypass: no --cache was given, so writes go straight to the file`, ended,
     stop: async () => {
       device.close()
-      await ring.drain()
+      await storage.drain()
       backing.close()
       return true
     },
@@ -102,7 +104,7 @@ async function refuseDirty(opened: OpenedBacking, path: string): Promise<void> {
 }
 
 async function cached(
-  ring: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger, progress: (done: number, total: number) => void,
+  ring: IoRing, storage: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger, progress: (done: number, total: number) => void,
 ): Promise<RunningBlk> {
   const { backing } = opened
   const name = claimName(path)
@@ -119,7 +121,7 @@ async function cached(
   const holder = new Holder(region)
   // A device has no folder beside it that all hosts share, and there is no configuration to name one.
   const wanted = options.order ?? (opened.isBlockDevice ? 'cut' : null)
-  const { order, journal } = planJournal(ring, { name, image: path, folder: null, order: wanted, danger: null }, opened)
+  const { order, journal } = planJournal(storage, { name, image: path, folder: null, order: wanted, danger: null }, opened)
   const volume = new Volume({
     name, readOnly: options.readOnly,
     guest: {

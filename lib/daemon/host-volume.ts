@@ -9,7 +9,8 @@ import { EXIT, Failure } from '../core/failure.js'
 import type { GuestView } from '../core/claim.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
-import type { IoRing } from '../io/ring.js'
+import { isBlockDevice } from '../io/block-file.js'
+import { storageRing } from '../io/storage-ring.js'
 import { limits } from '../limits.js'
 import type { Logger } from '../control/log.js'
 import { ThrottledVolume } from '../volume/throttled-volume.js'
@@ -37,7 +38,7 @@ export function guestView(config: VolumeConfig, opened: OpenedBacking): GuestVie
   }
 }
 
-export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, log: Logger): Promise<RunningVolume> {
+export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): Promise<RunningVolume> {
   const { config, timing } = setup
   const image = resolve(config.backing)
   const danger = setup.danger.backing[config.name]
@@ -45,14 +46,15 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
     readDelayMs: danger.read_delay, writeDelayMs: danger.write_delay, flushDelayMs: danger.flush_delay, errorRate: danger.error_rate,
     errorFile: danger.error_file ?? null,
   }
-  const opened = await openBacking(ring, { path: config.guard ? imagePath(image) : image, readOnly: config.read_only, danger: faults })
+  const path = config.guard ? imagePath(image) : image, storage = storageRing(path, isBlockDevice(path))
+  const opened = await openBacking(storage, { path, readOnly: config.read_only, danger: faults })
   if (opened.isBlockDevice && config.claims === undefined) {
     opened.backing.close()
     throw new Failure(EXIT.config, `volume ${config.name}: its backing ${image} is a block device, so there is no shared folder beside it; ` +
       'set claims to a directory that all hosts of this volume share')
   }
   const store = new PosixDirClaimStore(config.claims ?? join(dirname(image), '.holdfast'), config.name)
-  const { order, journal } = planJournal(ring, { name: config.name, image, folder: config.journal ?? null, order: config.order ?? null, danger: faults }, opened)
+  const { order, journal } = planJournal(storage, { name: config.name, image, folder: config.journal ?? null, order: config.order ?? null, danger: faults }, opened)
   let guardedAs: string | null = null
   let device: DeviceServer | null = null
   const volume = new Volume({
@@ -93,6 +95,8 @@ export async function startVolume(ring: IoRing, host: Host, setup: VolumeSetup, 
       if (outcome === 'released' && config.guard) releaseImage(image)
       if (outcome === 'released') log.info(`released: everything is on the backing${config.guard ? `, and ${heldName(image)} is ${image} again` : ''}`)
       opened.backing.close()
+      // A storage that hangs has its ring until this process ends.
+      if (storage.inFlight === 0) storage.close()
       return outcome !== 'dirty'
     },
   }

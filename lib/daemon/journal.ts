@@ -4,6 +4,7 @@ import { openBacking, type OpenedBacking } from '../backing/open.js'
 import type { DangerOptions } from '../backing/danger.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { IoRing } from '../io/ring.js'
+import { storageRing } from '../io/storage-ring.js'
 import { SlottedJournal } from '../journal/cut-journal.js'
 import { FileSlots } from '../journal/file-slots.js'
 import type { CutJournal } from '../ports/io.js'
@@ -21,12 +22,13 @@ export interface JournalPlace {
 }
 
 /** Throws Failure(config) where the order needs a journal and there is no place for it. */
-export function planJournal(ring: IoRing, place: JournalPlace, opened: OpenedBacking): { order: DestageOrder; journal: CutJournal | null } {
+export function planJournal(storage: IoRing, place: JournalPlace, opened: OpenedBacking): { order: DestageOrder; journal: CutJournal | null } {
   const stem = place.folder !== null ? join(place.folder, place.name) : opened.isBlockDevice ? null : place.image
   if (stem === null && (place.order ?? 'journal') === 'journal') {
     throw new Failure(EXIT.config, `volume ${place.name}: its backing ${place.image} is no file, so there is no place beside it for the journal of ` +
       'order = "journal"; set journal to a folder that all hosts of this volume share, or choose order = "flush" or "cut"')
   }
+  const ring = place.folder === null ? storage : storageRing(place.folder, false)
   const open = async (path: string) => (await openBacking(ring, { path, readOnly: false, danger: place.danger })).backing
   return { order: place.order ?? 'journal', journal: stem === null ? null : new SlottedJournal(new FileSlots(stem, open)) }
 }

@@ -51,7 +51,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   try {
     for (const volume of config.volume) {
       const setup = { config: volume, timing: config.timing, danger: config.danger_zone, peers: config.peer.map((p) => p.name) }
-      const hosted = await startVolume(ring, host, setup, log.child(volume.name))
+      const hosted = await startVolume(host, setup, log.child(volume.name))
       running.push(hosted)
       host.add(hosted)
     }

@@ -134,6 +134,9 @@ export async function openBlockFile(ring: IoRing, path: string, options: OpenOpt
   }
 }
 
+/** False also when there is nothing: opening it says so better. */
+export const isBlockDevice = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isBlockDevice() ?? false
+
 const holdsBlocks = (status: Stats): boolean => status.isBlockDevice() || status.isFile()
 const notBlocks = (path: string): Failure => new Failure(EXIT.config, `${path} is neither a regular file nor a block device`)
 

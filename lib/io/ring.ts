@@ -13,6 +13,8 @@ const FSYNC_DATASYNC = 1
 export const RWF_DSYNC = 2
 const TWO_32 = 0x1_0000_0000
 const SQE_WORDS = 16
+/** IOSQE_ASYNC, as it stands in the first word of an entry. */
+const OFFLOAD = 0x1000
 const EINTR = 4
 const EAGAIN = 11
 const EBUSY = 16
@@ -36,12 +38,17 @@ export class IoRing {
   #unsubmitted = 0
   #scheduled = false
   #closed = false
+  readonly #flags: number
   /** Operations that found no slot: [op, fd, flags, addressOrMode, length, offset, token]*, in order. */
   readonly #overflow: { readonly args: readonly [number, number, number, number, number, number]; readonly target: CompletionTarget; readonly token: number }[] = []
   #idle: (() => void)[] = []
 
-  /** Throws Failure(config) where the kernel does not allow io_uring. */
-  constructor(entries: number = limits.ringEntries) {
+  /**
+   * `offload`: operations run in kernel threads and never in the thread that submits them. Throws Failure(config) where
+   * the kernel does not allow io_uring.
+   */
+  constructor(entries: number = limits.ringEntries, options: { readonly offload?: boolean } = {}) {
+    this.#flags = options.offload === true ? OFFLOAD : 0
     try {
       this.#maps = native.uringSetup(entries)
     } catch (error) {
@@ -106,7 +113,7 @@ export class IoRing {
     const tail = this.#sqTail[0]!
     const at = (tail & this.#sqMask) * SQE_WORDS
     const s = this.#sqes
-    s[at] = op
+    s[at] = op + this.#flags
     s[at + 1] = fd
     s[at + 2] = offset % TWO_32
     s[at + 3] = Math.floor(offset / TWO_32)

@@ -27,11 +27,11 @@ import type { AlignedBytes, BlockFile, CutJournal, JournalCut } from '../ports/i
 export interface JournalSlots {
   /** For people. */
   readonly where: string
-  readonly exist: boolean
+  exist(): Promise<boolean>
   /** Makes the slot when it is not there: at least one block, all zeros, and its name power-safe. */
   open(slot: number): Promise<BlockFile>
   /** Both slots, power-safe when it returns. */
-  remove(): void
+  remove(): Promise<void>
 }
 
 interface Slot {
@@ -55,7 +55,7 @@ export class SlottedJournal implements CutJournal {
   constructor(slots: JournalSlots) { this.#slots = slots }
 
   async pending(): Promise<JournalHeader | null> {
-    if (!this.#slots.exist) return null
+    if (!await this.#slots.exist()) return null
     await this.forget()
     await this.#ensureOpen()
     const newest = this.#newest()
@@ -195,6 +195,6 @@ export class SlottedJournal implements CutJournal {
 
   async remove(): Promise<void> {
     await this.forget()
-    if (this.#slots.exist) this.#slots.remove()
+    if (await this.#slots.exist()) await this.#slots.remove()
   }
 }

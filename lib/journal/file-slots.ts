@@ -1,5 +1,6 @@
 /** The journal's slots as two files: beside the image, or in a folder that all hosts of the volume share. */
-import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs'
+import { constants } from 'node:fs'
+import { access, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import { BLOCK_BYTES } from '../core/units.js'
@@ -8,9 +9,8 @@ import type { JournalSlots } from './cut-journal.js'
 
 const SLOTS = [0, 1] as const
 
-const slotPath = (stem: string, slot: number): string => `${stem}.holdfast-journal-${slot}`
 /** Both, whether they are there or not. */
-export const slotPaths = (stem: string): string[] => SLOTS.map((slot) => slotPath(stem, slot))
+export const slotPaths = (stem: string): string[] => SLOTS.map((slot) => `${stem}.holdfast-journal-${slot}`)
 
 export class FileSlots implements JournalSlots {
   readonly #stem: string
@@ -25,9 +25,9 @@ export class FileSlots implements JournalSlots {
   get where(): string { return dirname(this.#stem) }
 
   async open(slot: number): Promise<BlockFile> {
-    const path = slotPath(this.#stem, slot)
+    const path = slotPaths(this.#stem)[slot]!
     try {
-      create(path)
+      await create(path)
     } catch (error) {
       throw new Failure(EXIT.config, `the journal ${path} cannot be made: ${(error as Error).message}; give this host the right to, ` +
         'set journal to another shared folder, or choose order = "flush" or "cut"', { cause: error })
@@ -35,12 +35,15 @@ export class FileSlots implements JournalSlots {
     return this.#openFile(path)
   }
 
-  get exist(): boolean { return slotPaths(this.#stem).some((path) => existsSync(path)) }
+  async exist(): Promise<boolean> {
+    const there = await Promise.all(slotPaths(this.#stem).map((path) => access(path).then(() => true, () => false)))
+    return there.includes(true)
+  }
 
   /** A journal that came back after a power cut would be applied to a newer image. */
-  remove(): void {
-    for (const path of slotPaths(this.#stem)) rmSync(path, { force: true })
-    syncFolder(this.#stem)
+  async remove(): Promise<void> {
+    for (const path of slotPaths(this.#stem)) await rm(path, { force: true })
+    await syncFolder(this.#stem)
   }
 }
 
@@ -48,19 +51,19 @@ export class FileSlots implements JournalSlots {
  * A name that is lost with the power would take a whole cut with it, so the folder is synced too. A file that is
  * shorter than a block was cut off while it was made.
  */
-function create(path: string): void {
-  const fd = openSync(path, constants.O_RDWR + constants.O_CREAT, 0o600)
+async function create(path: string): Promise<void> {
+  const file = await open(path, constants.O_RDWR + constants.O_CREAT, 0o600)
   try {
-    if (fstatSync(fd).size >= BLOCK_BYTES) return
-    writeSync(fd, new Uint8Array(2 * BLOCK_BYTES), 0, 2 * BLOCK_BYTES, 0)
-    fsyncSync(fd)
+    if ((await file.stat()).size >= BLOCK_BYTES) return
+    await file.write(new Uint8Array(2 * BLOCK_BYTES), 0, 2 * BLOCK_BYTES, 0)
+    await file.sync()
   } finally {
-    closeSync(fd)
+    await file.close()
   }
-  syncFolder(path)
+  await syncFolder(path)
 }
 
-function syncFolder(path: string): void {
-  const folder = openSync(dirname(path), 'r')
-  try { fsyncSync(folder) } finally { closeSync(folder) }
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(dirname(path), 'r')
+  try { await folder.sync() } finally { await folder.close() }
 }

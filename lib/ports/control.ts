@@ -71,6 +71,8 @@ export interface VolumeCounters {
   /** Remote reads by the host that answered. */
   readonly remoteReadsByHost: Readonly<Record<string, number>>
   readonly cuts: number
+  /** How long the guest's writes were held back because the region fills faster than the storage takes it. */
+  readonly pacedMs: number
   readonly claimChanges: number
 }
 

@@ -17,6 +17,7 @@ export class Counters {
   remoteReads = 0
   remoteReadBytes = 0
   cuts = 0
+  pacedMs = 0
   claimChanges = 0
   readonly remoteReadsByHost = new Map<string, number>()
 

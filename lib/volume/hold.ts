@@ -22,11 +22,11 @@ export class Hold {
   /** Nothing beyond the target may reach the backing. */
   get holds(): boolean { return this.#broken === null }
 
-  /** Why the freeze ends now, told once; null while it goes on. */
-  check(nowMs: number, roomLeft: boolean): string | null {
+  /** Why the freeze ends now, told once; null while it goes on. `need`: what the guest cannot go on without. */
+  check(nowMs: number, need: string | null): string | null {
     if (this.#broken !== null) return null
     if (nowMs >= this.untilMs) this.#broken = `its lease of ${Math.round((this.untilMs - this.sinceMs) / 1000)} s ran out`
-    else if (!roomLeft) this.#broken = 'the region has no room left for what the guest writes meanwhile'
+    else this.#broken = need
     return this.#broken
   }
 }

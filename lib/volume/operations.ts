@@ -25,6 +25,8 @@ export interface OperationsShell {
   base(): Won
   /** A guest's write found no room. */
   guestWaits(): boolean
+  /** Why acks wait for the backing; null: they do not. */
+  acksWait(): string | null
   /** Whether a cut is due is to be looked at again. */
   reconsider(): void
   nowMs(): number
@@ -91,6 +93,11 @@ export class Operations {
   beginFreeze(leaseMs: number): void {
     const acked = this.#mustServe()
     if (this.#hold !== null) throw this.#isFrozen()
+    const through = this.#shell.acksWait()
+    if (through !== null) {
+      throw new Failure(EXIT.unsafe, `volume ${this.#shell.name} acknowledges nothing before it is on the backing (${through}), so a freeze would stop its guest; ` +
+        'freeze the guest\'s own file systems for the time of the snapshot, or wait until it is in write-back again')
+    }
     this.#hold = new Hold(acked, this.#shell.nowMs(), leaseMs)
     this.#shell.index.freeze(acked)
   }
@@ -128,8 +135,11 @@ export class Operations {
   /** Ends a freeze that cannot last: the guest comes first. */
   checkHold(): void {
     const { freeSegments, segmentCount } = this.#shell.region
-    const room = !this.#shell.guestWaits() && freeSegments * limits.holdRoomParts > segmentCount
-    const reason = this.#hold?.check(this.#shell.nowMs(), room) ?? null
+    const full = this.#shell.guestWaits() || freeSegments * limits.holdRoomParts <= segmentCount
+    const degraded = this.#shell.acksWait()
+    const need = degraded !== null ? `the guest waits for everything to be on the backing (${degraded})`
+      : full ? 'the region has no room left for what the guest writes meanwhile' : null
+    const reason = this.#hold?.check(this.#shell.nowMs(), need) ?? null
     if (reason !== null) this.#shell.warn(`the freeze of volume ${this.#shell.name} is broken: ${reason}`)
   }
 

@@ -25,6 +25,7 @@ import { FlushPath } from './flush-path.js'
 import { fetchMaps, inheritedLevels } from './inherited-levels.js'
 import { Operations } from './operations.js'
 import { OwnershipDriver } from './ownership-driver.js'
+import { Pacing } from './pacing.js'
 import { Rates } from './rates.js'
 import { ReadPath } from './read-path.js'
 import { RemoteReader } from './remote-reader.js'
@@ -86,6 +87,8 @@ export class Volume implements GuestVolume {
   #geometry: { readonly of: GuestView; readonly geometry: Geometry } | null = null
   readonly #bases = new BaseWatch(() => this.base, () => this.writes.links.map((link) => link.member.host))
   readonly #rates = new Rates()
+  readonly #pacing = new Pacing()
+  #paced: NodeJS.Timeout | null = null
   #tick: NodeJS.Timeout | null = null
   #servedEpoch = 0
   #serving = false
@@ -138,6 +141,7 @@ export class Volume implements GuestVolume {
     return new Operations({
       name: this.name, region: holder.region, backing, index: this.index, bases: this.#bases, driver: this.driver,
       acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, base: () => this.base, guestWaits: () => this.#refusedRoom,
+      acksWait: () => this.writes.acksFrozen || this.claim?.mode === 'write-through' ? degradedReason(this.driver.state) ?? 'write-through' : null,
       reconsider: () => this.#considerCut(), nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
     })
   }
@@ -201,9 +205,25 @@ export class Volume implements GuestVolume {
   admit(request: GuestRequest): boolean {
     if (!this.#serving || this.#fenced) { this.#refusedRoom = true; return false }
     if (request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.flush) return true
-    if (!this.#behind && this.writes.admit(request)) return true
-    this.#refusedRoom = true
-    return false
+    if (this.#behind || !this.writes.hasRoom(request)) { this.#refusedRoom = true; return false }
+    const waitMs = this.#pacing.wait(bytesOf(request), this.#fill, this.#rates.freed, this.#shell.nowMs())
+    if (waitMs > 0) { this.#pace(waitMs); return false }
+    this.writes.reserve(request)
+    return true
+  }
+
+  /** Share of the region in use, by whomever. */
+  get #fill(): number {
+    const { freeSegments, segmentCount } = this.#shell.holder.region
+    return 1 - freeSegments / segmentCount
+  }
+
+  #pace(waitMs: number): void {
+    this.counters.pacedMs += this.#paced === null ? waitMs : 0
+    this.#paced ??= setTimeout(() => {
+      this.#paced = null
+      for (const frontEnd of this.#frontEnds) frontEnd.onRoom()
+    }, Math.ceil(waitMs))
   }
 
   /** order = "flush" without a journal: so many cuts wait for the backing that the guest has to. */
@@ -283,6 +303,7 @@ export class Volume implements GuestVolume {
     this.writes.begin(epoch)
     this.#flushes.begin(epoch)
     this.#tellOthers(claim, from)
+    this.#bases.wake()
     this.#shell.info(`serving epoch ${claim.epoch} as ${claim.mode} with {${claim.set.map((m) => m.host).join(', ')}}` +
       (claim.quarantine ? ', in quarantine' : '') +
       (claim.inherited.length > 0 ? `, inherited ${claim.inherited.map((l) => `epoch ${l.epoch} from ${l.holders.map((m) => m.host).join('/')}`).join(', ')}` : ''))
@@ -491,8 +512,9 @@ export class Volume implements GuestVolume {
     // A hand-over that could not seal every member leaves an older log with fewer copies than were asked for.
     const thin = this.claim!.inherited.some((log) => log.holders.length <= this.#options.policy.copies)
     const due = thin || endOfQuarantine || this.index.frozenCuts > 0 || this.operations.cutWanted || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
-      now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs ||
-      this.index.dirtyBytes >= this.#options.destageAtBytes || region.freeSegments * 4 < region.segmentCount
+      now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs || region.freeSegments * 4 < region.segmentCount ||
+      // A cut frees nothing before its end: in a small region it has to be small too.
+      this.index.dirtyBytes >= Math.min(this.#options.destageAtBytes, (region.segmentCount * region.segmentBytes) / limits.cutRegionParts)
     if (!due) return
     this.destager.cut().then((progress) => {
       if (!progress) this.#notBeforeMs = this.#shell.nowMs() + limits.destagePauseMs
@@ -512,10 +534,16 @@ export class Volume implements GuestVolume {
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
       this.operations.checkHold()
       this.#considerCut()
-      this.#rates.sample(this.#shell.nowMs(), this.counters.recordBytes, this.counters.backingWriteBytes, this.destager.busy)
+      this.#sample()
     }
     const due = this.#shell.nowMs() - this.#renewedAtMs >= this.#options.policy.renewMs / 2
     if (due && !this.#renewing && (this.#serving || this.driver.state.phase === 'sealed')) void this.#renew()
+  }
+
+  #sample(): void {
+    const { recordBytes, backingWriteBytes } = this.counters
+    const held = this.#shell.holder.region.logs(this.id!).reduce((sum, log) => sum + log.bytes, 0)
+    this.#rates.sample(this.#shell.nowMs(), { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - held }, this.destager.busy)
   }
 
   async #renew(): Promise<void> {
@@ -579,6 +607,7 @@ export class Volume implements GuestVolume {
 
   async stop(): Promise<void> {
     if (this.#tick !== null) clearInterval(this.#tick)
+    if (this.#paced !== null) clearTimeout(this.#paced)
     this.#remote.close()
     this.destager.stop()
     this.driver.stop()
@@ -586,3 +615,6 @@ export class Volume implements GuestVolume {
     await this.#shell.journal?.forget()
   }
 }
+
+/** A zeroing moves nothing, however long it is. */
+const bytesOf = (request: GuestRequest): number => request.kind === REQUEST_KIND.write ? request.lengthSectors * 512 : 0

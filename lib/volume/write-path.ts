@@ -87,18 +87,18 @@ export class WritePath implements CompletionTarget {
 
   // --- from the guest ------------------------------------------------------------------------------------------------
 
-  /** Reserves log space for a write; what is popped never waits for the backing (H19). */
-  admit(request: GuestRequest): boolean {
+  /** Is there log space for a write? What is popped never waits for the backing (H19). */
+  hasRoom(request: GuestRequest): boolean {
     const bytes = this.#cost(request)
     const { freeSegments, segmentBytes } = this.#shell.region
     // A record may leave almost its own length unused at the end of a segment.
     const freeBytes = (freeSegments - limits.regionReservedSegments) * (segmentBytes - SLOT_BYTES)
-    const fits = this.#reservedBytes + bytes <= Math.min(freeBytes, limits.pendingBytesMax)
+    return this.#reservedBytes + bytes <= Math.min(freeBytes, limits.pendingBytesMax)
       // Nothing of ours is left that could make room: it goes alone, record by record, as fast as the backing takes it.
       || (this.#reservedBytes === 0 && this.#shell.index.empty)
-    if (fits) this.#reservedBytes += bytes
-    return fits
   }
+
+  reserve(request: GuestRequest): void { this.#reservedBytes += this.#cost(request) }
 
   #cost(request: GuestRequest): number {
     const payload = request.kind === REQUEST_KIND.write ? request.lengthSectors * 512 : 0

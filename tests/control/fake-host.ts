@@ -13,7 +13,7 @@ export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => 
   counters: {
     guestReads: 10, guestWrites: 20, guestFlushes: 5, guestReadBytes: 40960, guestWriteBytes: 81920, guestErrors: 0, records: 20, recordBytes: 163840,
     backingReadBytes: 4096, backingWriteBytes: 40960, backingErrors: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},
-    cuts: 2, claimChanges: 1,
+    cuts: 2, pacedMs: 0, claimChanges: 1,
   },
   ...over,
 })

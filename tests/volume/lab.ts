@@ -5,6 +5,9 @@ import { Workspace } from '../../fixtures/lab/workspace.js'
 
 export const TIMING = 'renew = "200ms"\nfail_after = "600ms"\ndead_after = "1200ms"\nquarantine = "600ms"\npeer_deadline = "500ms"'
 
+/** For tests of something else than a copy that is late, on a machine that may be slow. */
+export const PATIENT = 'renew = "200ms"\nfail_after = "3s"\ndead_after = "6s"\nquarantine = "3s"\npeer_deadline = "4s"'
+
 export interface Lab { readonly work: Workspace; readonly cluster: LabCluster; readonly image: string; readonly held: string }
 
 export async function lab(t: Test, name: string, imageBytes: number, options: Omit<ClusterOptions, 'image'>): Promise<Lab> {

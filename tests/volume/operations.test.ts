@@ -4,7 +4,7 @@ import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { sleep, until } from '../../fixtures/lab/workspace.js'
 import { DiskModel, MODEL_BUFFER_BYTES } from './disk-model.js'
-import { lab } from './lab.js'
+import { lab, PATIENT } from './lab.js'
 
 const SECTORS = 2049
 const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
@@ -14,7 +14,7 @@ const DB01 = { volume: 'db01' } as const
 
 for (const order of ['journal', 'flush', 'cut'] as const) {
   t.test(`a freeze holds the image at one point while the guest writes, by ${order} (SEED=${seed})`, async (t) => {
-    const { cluster, held } = await lab(t, 'freeze', SECTORS * 512, { volume: `destage_delay = "20ms"\norder = "${order}"` })
+    const { cluster, held } = await lab(t, 'freeze', SECTORS * 512, { timing: PATIENT, volume: `destage_delay = "20ms"\norder = "${order}"` })
     await cluster.start()
     const a = cluster.host('a'), client = await VhostClient.connect(cluster.socket('a'), buffer)
     const model = new DiskModel(SECTORS, seed)
@@ -43,7 +43,7 @@ for (const order of ['journal', 'flush', 'cut'] as const) {
 }
 
 t.test('a freeze that outlives its lease, or its owner, is an error of thaw', async (t) => {
-  const { cluster } = await lab(t, 'lease', SECTORS * 512, { volume: 'destage_delay = "20ms"' })
+  const { cluster } = await lab(t, 'lease', SECTORS * 512, { timing: PATIENT, volume: 'destage_delay = "20ms"' })
   await cluster.start()
   const a = cluster.host('a'), client = await VhostClient.connect(cluster.socket('a'), buffer)
   const model = new DiskModel(SECTORS, seed)
@@ -62,6 +62,21 @@ t.test('a freeze that outlives its lease, or its owner, is an error of thaw', as
   await onB.close()
 })
 
+t.test('a copy that is lost breaks the freeze: acks wait for everything to be on the backing', async (t) => {
+  const { cluster } = await lab(t, 'copyless', SECTORS * 512, { volume: 'destage_delay = "20ms"' })
+  await cluster.start()
+  const a = cluster.host('a'), client = await VhostClient.connect(cluster.socket('a'), buffer)
+  const model = new DiskModel(SECTORS, seed)
+  await model.run(client, 50)
+  await a.control.freeze(DB01, 60_000, quiet)
+  await model.run(client, 50)
+  await cluster.host('b').kill9()
+  await model.run(client, 50)
+  t.match(await a.volume('db01'), { policy: { effective: 'write-through' }, outlook: { freezeBroken: /the guest waits for everything to be on the backing \(0 of 1 copies/ } })
+  await t.rejects(a.control.thaw(DB01), /broke: the guest waits/)
+  await client.close()
+})
+
 t.test('a region that fills up breaks the freeze, not the guest', async (t) => {
   const { cluster } = await lab(t, 'full', 16 * 1024 * 1024, { hosts: ['a'], copies: 0, regionSize: '33MiB', volume: 'destage_delay = "20ms"' })
   await cluster.start()
@@ -77,7 +92,7 @@ t.test('a region that fills up breaks the freeze, not the guest', async (t) => {
 })
 
 t.test(`flush up to a write, and drain: write-through, nothing dirty, and back (SEED=${seed})`, async (t) => {
-  const { cluster, held } = await lab(t, 'drain', SECTORS * 512, { volume: 'destage_delay = "60s"' })
+  const { cluster, held } = await lab(t, 'drain', SECTORS * 512, { timing: PATIENT, volume: 'destage_delay = "60s"' })
   await cluster.start()
   const a = cluster.host('a'), client = await VhostClient.connect(cluster.socket('a'), buffer)
   const model = new DiskModel(SECTORS, seed)
@@ -90,6 +105,7 @@ t.test(`flush up to a write, and drain: write-through, nothing dirty, and back (
   const writing = model.run(client, 300)
   t.match(await a.control.policy('db01', 'write-through', quiet), { effective: 'write-through' })
   await writing
+  await t.rejects(a.control.freeze(DB01, 1000, quiet), /acknowledges nothing before it is on the backing \(write-through\), so a freeze would stop its guest/)
   t.same(model.settle(readFileSync(held)), [], 'what is acknowledged is on the image at once')
   t.match(await a.volume('db01'), { dirtyBytes: 0, policy: { effective: 'write-through' } })
   await model.run(client, 50)
@@ -99,7 +115,7 @@ t.test(`flush up to a write, and drain: write-through, nothing dirty, and back (
   t.ok((await a.volume('db01')).dirtyBytes > 0)
   t.same(model.settle(await model.readAll(client)), [])
   await cluster.host('b').kill9()
-  await until('write-through', 20_000, async () => (await a.volume('db01')).policy.effective === 'write-through')
+  await until('write-through', 30_000, async () => (await a.volume('db01')).policy.effective === 'write-through')
   await t.rejects(a.control.policy('db01', 'write-back', quiet), /stays in write-through until it can have its copies: 0 of 1 copies/)
   t.same(model.wrong, [])
   await client.close()
