@@ -42,21 +42,23 @@ for (let round = 0; round < ROUNDS; round++) t.test(`order = "journal", all regi
     hosts: ['a'], copies: 0, volume: 'destage_delay = "20ms"\norder = "journal"',
     extra: '[danger_zone]\nenabled = true\n[danger_zone.backing.db01]\nwrite_delay = "20ms"\nflush_delay = "5ms"\n',
   })
-  await cluster.start()
-  const client = await VhostClient.connect(cluster.socket('a'), { bufferBytes: 512 })
-  let written = 0, over = false
   const pending = (): boolean => isPending(newestJournal(slotPaths(image).filter((path) => existsSync(path))))
-  const killed = sleep(300 + ((seed + round * 311) % 400)).then(() => until('a cut to be applied', 10_000, pending))
-    .then(() => sleep((seed + round) % 20)).then(() => cluster.host('a').kill9()).then(() => { over = true })
-  for (let cycle = 0; !over; cycle++) {
-    for (const sector of permutation(cycle)) {
-      client.buffer.fill(0)
+  let written = 0
+  // The moment in which a cut is being applied may be over before the process has died.
+  for (let attempt = 0; attempt < 8 && (attempt === 0 || !pending()); attempt++) {
+    await cluster.start()
+    const client = await VhostClient.connect(cluster.socket('a'), { bufferBytes: 512 })
+    let over = false
+    const killed = sleep(300 + ((seed + round * 311) % 400)).then(() => until('a cut to be applied', 10_000, pending))
+      .then(() => cluster.host('a').kill9()).then(() => { over = true })
+    while (!over) {
+      const sector = permutation(Math.floor(written / SECTORS))[written % SECTORS]!
       new DataView(client.buffer.buffer, client.buffer.byteOffset).setUint32(0, written + 1, true)
-      if (await client.submit({ kind: 'write', lbaSectors: sector * STRIDE, lengthSectors: 1, bufferOffset: 0 }).catch(() => -1) !== 0) { over = true; break }
+      if (await client.submit({ kind: 'write', lbaSectors: sector * STRIDE, lengthSectors: 1, bufferOffset: 0 }).catch(() => -1) !== 0) break
       written++
     }
+    await killed
   }
-  await killed
   rmSync(work.file('a.region'))
   rmSync(join(work.file('.'), '.holdfast'), { recursive: true })
   const alone = prefixOf(readFileSync(held))
