@@ -20,4 +20,10 @@ export function operation(start: (target: CompletionTarget) => void): Promise<nu
   })
 }
 
+/** Several at once. It ends when all of them have ended, also when one fails: only then may memory or files be given back. */
+export async function allEnded<T>(started: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(started)
+  return Promise.all(started)
+}
+
 export const flushBacking = (backing: Backing): Promise<number> => operation((target) => backing.flush(target, 0))

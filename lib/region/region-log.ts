@@ -6,7 +6,7 @@ import { ENTRY, HEADER_BYTES, entryKind, entryLba, entryPayload, entrySectors, p
 import { EXIT, Failure } from '../core/failure.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import { AlignedMemory } from '../io/memory.js'
-import { operation } from '../io/operation.js'
+import { allEnded, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { LogCut, RegionLog } from '../ports/region.js'
@@ -255,7 +255,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     try {
       for (let won = from; won <= to; won += limits.headerReadsMax) {
         const n = Math.min(limits.headerReadsMax, to - won + 1)
-        await Promise.all(Array.from({ length: n }, (_, i) => operation((target) =>
+        await allEnded(Array.from({ length: n }, (_, i) => operation((target) =>
           this.#pool.file.read(memory.address + i * HEADER_BYTES, HEADER_BYTES, this.#offsets[won + i - this.#firstWon]!, target, 0))))
         for (let i = 0; i < n; i++) {
           visit(this.#headerOf(toWon(won + i), memory.bytes.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES)), this.#offsets[won + i - this.#firstWon]!)

@@ -7,7 +7,7 @@ import { epoch as toEpoch, won as toWon, type Epoch, type Won } from '../core/un
 import { openBlockFile, type RingBlockFile } from '../io/block-file.js'
 import { ofdLock } from '../io/libc.js'
 import { AlignedMemory } from '../io/memory.js'
-import { operation } from '../io/operation.js'
+import { allEnded, operation } from '../io/operation.js'
 import type { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
@@ -110,7 +110,7 @@ async function format(file: RingBlockFile, path: string, options: RegionOptions)
       for (let to = at; to < Math.min(total, at + chunk * limits.formatDepth); to += chunk) {
         writes.push(operation((target) => file.write(memory.address, Math.min(chunk, total - to), to, false, target, 0)))
       }
-      await Promise.all(writes)
+      await allEnded(writes)
       options.progress(Math.min(total, at + chunk * limits.formatDepth), total)
     }
     await operation((target) => file.flush(target, 0))
@@ -162,7 +162,7 @@ export class FileRegion implements Region {
   static async load(file: RingBlockFile, sb: Superblock): Promise<FileRegion> {
     const { headers, unreadable } = await readSegmentHeaders(file, sb.incarnation, sb.segmentBytes, sb.segmentCount)
     const { logs: grouped, halfDeleted } = groupLogs(headers)
-    const found = await Promise.all(grouped.map(async (segments) =>
+    const found = await allEnded(grouped.map(async (segments) =>
       scanLog(file, segments, sb.segmentBytes, sb.volumes.get(segments[0]!.volume)?.base ?? toWon(0))))
     const ends = new Map(found.flatMap(({ segments }) => segments.flatMap(({ records }) => records)).map(({ header }) => [`${header.volume} ${header.nonce}`, header.won]))
     await checkUnreadable(file, unreadable, sb.segmentBytes, ({ volume, nonce }) =>

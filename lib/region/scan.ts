@@ -11,7 +11,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { HEADER_BYTES, parseHeader, verifyPayload, type RecordHeader } from '../core/record.js'
 import { won as toWon, type Won } from '../core/units.js'
 import { AlignedMemory } from '../io/memory.js'
-import { operation } from '../io/operation.js'
+import { allEnded, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { BlockFile } from '../ports/io.js'
 import { crc } from '../io/crc.js'
@@ -39,7 +39,7 @@ export async function readSegmentHeaders(file: BlockFile, incarnation: string, s
   try {
     for (let first = 0; first < segmentCount; first += limits.headerReadsMax) {
       const n = Math.min(limits.headerReadsMax, segmentCount - first)
-      await Promise.all(Array.from({ length: n }, (_, i) => operation((target) =>
+      await allEnded(Array.from({ length: n }, (_, i) => operation((target) =>
         file.read(memory.address + i * SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES, segmentOffset(first + i, segmentBytes), target, 0))))
       for (let i = 0; i < n; i++) {
         const bytes = memory.bytes.subarray(i * SEGMENT_HEADER_BYTES, (i + 1) * SEGMENT_HEADER_BYTES)
@@ -153,7 +153,7 @@ async function readSegment(file: BlockFile, index: number, segmentBytes: number,
   for (let at = 0; at < segmentBytes; at += CHUNK) {
     reads.push(operation((target) => file.read(memory.address + at, Math.min(CHUNK, segmentBytes - at), from + at, target, 0)))
   }
-  await Promise.all(reads)
+  await allEnded(reads)
 }
 
 /** The record that must be here, or null. A record of a newer format stops everything. */

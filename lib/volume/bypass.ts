@@ -56,9 +56,18 @@ export class BypassVolume implements GuestVolume, CompletionTarget {
     const offset = request.lbaSectors * 512, length = request.lengthSectors * 512
     switch (request.kind) {
       case REQUEST_KIND.flush: this.#backing.flush(this, token); break
-      case REQUEST_KIND.discard: case REQUEST_KIND.writeZeroes: this.#backing.zero(offset, length, request.unmap, this, token); break
+      case REQUEST_KIND.discard: case REQUEST_KIND.writeZeroes: this.#zero(request, offset, length, token); break
       default: this.#data(request, slot, token, offset, length)
     }
+  }
+
+  /** A zeroing cannot be made durable by itself, as a write can: a flush follows. */
+  #zero(request: GuestRequest, offset: number, length: number, token: number): void {
+    const target = !this.#durable ? this : { complete: (_token: number, result: number) => {
+      if (result < 0) this.complete(token, result)
+      else this.#backing.flush(this, token)
+    } }
+    this.#backing.zero(offset, length, request.unmap, target, token)
   }
 
   #data(request: GuestRequest, slot: Slot, token: number, offset: number, length: number): void {

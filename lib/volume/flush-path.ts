@@ -2,7 +2,7 @@
  * Guest FLUSH: everything acknowledged before it is power-safe on the region and on every member. It never waits for
  * the backing. One flush runs at a time; those that arrive meanwhile share the next one.
  */
-import { STATUS, type GuestRequest } from '../ports/guest.js'
+import { STATUS, type Status } from '../ports/guest.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { Region } from '../ports/region.js'
 import type { Push } from '../ports/peer.js'
@@ -20,11 +20,14 @@ export interface FlushShell {
   nowMs(): number
 }
 
+/** Who waits for a flush: a guest's request, or the write path. */
+export interface FlushWaiter { complete(status: Status): void }
+
 export class FlushPath implements CompletionTarget {
   readonly #shell: FlushShell
   #epoch: EpochLog | null = null
-  #waiting: GuestRequest[] = []
-  #served: GuestRequest[] = []
+  #waiting: FlushWaiter[] = []
+  #served: FlushWaiter[] = []
   #target: Won | null = null
   #localPending = false
   #askedAtMs = 0
@@ -34,7 +37,7 @@ export class FlushPath implements CompletionTarget {
 
   constructor(shell: FlushShell) { this.#shell = shell }
 
-  submit(request: GuestRequest): void {
+  submit(request: FlushWaiter): void {
     this.#waiting.push(request)
     this.#next()
   }

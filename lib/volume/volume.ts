@@ -94,6 +94,7 @@ export class Volume implements GuestVolume {
   #serving = false
   #handingOver = false
   #refusedRoom = false
+  #makingSafe = false
   #renewing = false
   #renewedAtMs = 0
   #beats = 0
@@ -117,6 +118,7 @@ export class Volume implements GuestVolume {
     }
     this.writes = new WritePath({
       ...common, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
+      flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
     this.#reads = new ReadPath({ ...common, mustWait: (request) => this.#readMustWait(request) })
     this.#flushes = new FlushPath({ ...common, boundary: () => this.#boundary(), members: () => this.writes.links.map((l) => l.member.host) })
@@ -252,6 +254,18 @@ export class Volume implements GuestVolume {
 
   setWriteCache(on: boolean): void {
     this.writes.durable = !on || (this.claim?.guest ?? this.#options.guest).durability === 'write'
+  }
+
+  /** A flush of our own, for writes that must be power-safe before the guest is told. */
+  #makeSafe(): void {
+    if (this.#makingSafe) return
+    this.#makingSafe = true
+    this.#flushes.submit({
+      complete: () => {
+        this.#makingSafe = false
+        if (this.writes.epoch !== null) this.writes.madeSafe(this.writes.epoch.powerSafe)
+      },
+    })
   }
 
   #room(): void {
@@ -535,6 +549,9 @@ export class Volume implements GuestVolume {
       this.operations.checkHold()
       this.#considerCut()
       this.#sample()
+      // Segments also become free without us: a reader unpins them, or another volume of this region gives them back.
+      this.writes.pump()
+      this.#room()
     }
     const due = this.#shell.nowMs() - this.#renewedAtMs >= this.#options.policy.renewMs / 2
     if (due && !this.#renewing && (this.#serving || this.driver.state.phase === 'sealed')) void this.#renew()
@@ -613,6 +630,13 @@ export class Volume implements GuestVolume {
     this.driver.stop()
     await this.writes.freeze()
     await this.#shell.journal?.forget()
+  }
+
+  /** Gives its memory back. It was stopped, and nothing of it is under way. */
+  close(): void {
+    this.writes.close()
+    this.destager.close()
+    this.#reads.close()
   }
 }
 

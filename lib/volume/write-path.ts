@@ -38,6 +38,8 @@ export interface WriteShell {
   /** Space or slots became free. */
   room(): void
   memberFailed(host: string, reason: string): void
+  /** Something is acknowledged only when a flush has made it power-safe. */
+  flushNeeded(): void
   regionFailed(reason: string): void
 }
 
@@ -70,6 +72,8 @@ export class WritePath implements CompletionTarget {
   #frozen = true
   /** Stored, waiting for the backing: write-through only. */
   #parked: Parked[] = []
+  /** Stored everywhere, waiting for a flush: durable themselves, but behind records that are not. */
+  #unsafe: Parked[] = []
   #quiescent: (() => void)[] = []
   /** Every write is durable when it is acknowledged; else only what a flush is expected for. */
   durable: boolean
@@ -245,6 +249,7 @@ export class WritePath implements CompletionTarget {
     epoch.ledger.store(index, length)
     if (epoch.ledger.acked === before) { this.pump(); return }
     this.#acknowledge(epoch.ackedWon, epoch)
+    if (this.#unsafe.length > 0) this.#shell.flushNeeded()
     this.#shell.progressed()
     this.pump()
     this.#shell.room()
@@ -257,11 +262,23 @@ export class WritePath implements CompletionTarget {
       assert(!slot.writing, 'an acknowledged record is on the own region (H2)')
       this.#apply(slot)
       if (slot.durable) epoch.stored(toWon(slot.won))
-      if (epoch.claim.mode === 'write-back') this.#finish(slot.requests)
-      else this.#parked.push({ won: toWon(slot.won), requests: [...slot.requests] })
+      if (epoch.claim.mode !== 'write-back') this.#parked.push({ won: toWon(slot.won), requests: [...slot.requests] })
+      else if (this.#unsafe.length > 0 || (this.durable && epoch.powerSafe < slot.won)) this.#unsafe.push({ won: toWon(slot.won), requests: [...slot.requests] })
+      else this.#finish(slot.requests)
       this.#pool.give(slot)
     }
     if (n > 0) this.#inFlight.splice(0, n)
+  }
+
+  /**
+   * Everything up to `won` is power-safe on every member. A log recovers as far as it has no hole: a durable record
+   * behind one that a power cut takes is lost with it, so a guest that switched its cache off is not told before.
+   */
+  madeSafe(won: Won): void {
+    let n = 0
+    while (n < this.#unsafe.length && this.#unsafe[n]!.won <= won) this.#finish(this.#unsafe[n++]!.requests)
+    this.#unsafe.splice(0, n)
+    if (this.#unsafe.length > 0) this.#shell.flushNeeded()
   }
 
   #apply(slot: StagedRecord): void {
@@ -313,6 +330,8 @@ export class WritePath implements CompletionTarget {
       .filter((_, i) => i !== epoch.self)
       .map((member) => ({ member, synced: false, owesSinceMs: this.#shell.nowMs() }))
     this.#frozen = false
+    // The seal has flushed what it kept.
+    this.madeSafe(epoch.start)
     const again = this.#inFlight
     this.#inFlight = []
     for (const slot of again) this.#commit(slot, epoch)
