@@ -22,6 +22,8 @@ export interface ConnectOptions {
   readonly timeoutMs?: number
   /** A lost connection leaves requests open for `reconnect`, as a guest's are, instead of rejecting them. */
   readonly resumable?: boolean
+  /** Packed rings instead of split ones. */
+  readonly packed?: boolean
   /** Virtio features that are not taken although they are offered. */
   readonly refuse?: bigint
 }
@@ -29,7 +31,7 @@ export interface ConnectOptions {
 const DEFAULTS = { queues: 1, queueSize: 128, bufferBytes: 1024 * 1024, timeoutMs: 10_000 } as const
 const CONFIG_BYTES = 60
 const PAGE = 4096
-const WANTED = Object.values(FEATURE).reduce((all, bit) => all | bit, 0n) & ~(FEATURE.logAll | FEATURE.indirect)
+const WANTED = Object.values(FEATURE).reduce((all, bit) => all | bit, 0n) & ~(FEATURE.logAll | FEATURE.indirect | FEATURE.ringPacked)
 const WANTED_PROTOCOL = PROTOCOL_FEATURE.mq | PROTOCOL_FEATURE.replyAck | PROTOCOL_FEATURE.config | PROTOCOL_FEATURE.inflightShmfd
 
 /** Acknowledged where the back end can do that. */
@@ -52,19 +54,19 @@ export class VhostClient {
   #ended = false
 
   private constructor(path: string, options: Required<ConnectOptions>) {
-    const { queues, queueSize, bufferBytes } = options
+    const { queues, queueSize, bufferBytes, packed } = options
     assert(queues >= 1, 'a client has a queue')
     this.path = path
     this.#options = options
-    const stride = Math.ceil(DriverRing.bytes(queueSize) / 64) * 64
+    const stride = Math.ceil(DriverRing.bytes(queueSize, packed) / 64) * 64
     const bufferAt = Math.ceil(stride * queues / PAGE) * PAGE
     this.memory = new SharedMemory(bufferAt + Math.ceil(bufferBytes / PAGE) * PAGE)
     this.buffer = new Uint8Array(this.memory.bytes.buffer, bufferAt, bufferBytes)
-    this.rings = Array.from({ length: queues }, (_, i) => new DriverRing(this.memory, i * stride, queueSize, bufferAt, (why) => this.#broken(why)))
+    this.rings = Array.from({ length: queues }, (_, i) => new DriverRing(this.memory, i * stride, queueSize, packed, bufferAt, (why) => this.#broken(why)))
   }
 
   static async connect(socketPath: string, options: ConnectOptions = {}): Promise<VhostClient> {
-    const client = new VhostClient(socketPath, { ...DEFAULTS, resumable: false, refuse: 0n, ...options })
+    const client = new VhostClient(socketPath, { ...DEFAULTS, resumable: false, packed: false, refuse: 0n, ...options })
     try {
       await client.#open()
     } catch (error) {
@@ -114,12 +116,13 @@ export class VhostClient {
   // --- the handshake -----------------------------------------------------------------------------------------------------------
 
   async #open(): Promise<void> {
-    const { queues, timeoutMs, refuse } = this.#options
+    const { queues, timeoutMs, packed, refuse } = this.#options
     const channel = await Channel.open(this.path, timeoutMs, (why) => this.#drop(why))
     this.#channel = channel
     const offered = await channel.callU64(MESSAGE.getFeatures, EMPTY)
     const needed = FEATURE.protocolFeatures | FEATURE.version1
     if ((offered & needed) !== needed) throw this.#failure('is not a modern vhost-user back end')
+    if (packed && (offered & FEATURE.ringPacked) === 0n) throw this.#failure('has no packed rings')
     const protocol = await channel.callU64(MESSAGE.getProtocolFeatures, EMPTY) & WANTED_PROTOCOL
     if ((protocol & PROTOCOL_FEATURE.config) === 0n) throw this.#failure('has no config space: it is not a block device')
     await channel.send(MESSAGE.setProtocolFeatures, u64Payload(protocol))
@@ -133,7 +136,7 @@ export class VhostClient {
     const { payload } = await channel.call(MESSAGE.getConfig, configPayload(0, CONFIG_BYTES))
     if (payload.byteLength !== 12 + CONFIG_BYTES) throw this.#failure(`answered getConfig with ${payload.byteLength} bytes`)
     this.#config = new DataView(payload.buffer, payload.byteOffset + 12, CONFIG_BYTES)
-    this.#features = offered & WANTED & ~refuse
+    this.#features = offered & (WANTED | (packed ? FEATURE.ringPacked : 0n)) & ~refuse
     await set(MESSAGE.setFeatures, u64Payload(this.#features))
     if ((protocol & PROTOCOL_FEATURE.inflightShmfd) !== 0n) await this.#shareInflight(set)
     const { fd, guestAddress, userAddress, lengthBytes } = this.memory
@@ -163,7 +166,7 @@ export class VhostClient {
   async #startRing(index: number, ring: DriverRing, set: Setter): Promise<void> {
     const from = this.memory.userAddress
     await set(MESSAGE.setVringNum, statePayload(index, ring.size))
-    await set(MESSAGE.setVringBase, statePayload(index, ring.usedIdx))
+    await set(MESSAGE.setVringBase, statePayload(index, ring.format.base))
     await set(MESSAGE.setVringAddr, addressPayload(index, { desc: from + ring.descAt, used: from + ring.usedAt, avail: from + ring.availAt }))
     await set(MESSAGE.setVringCall, ringFdPayload(index, true), [ring.callFd])
     await set(MESSAGE.setVringKick, ringFdPayload(index, true), [ring.kickFd])

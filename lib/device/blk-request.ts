@@ -2,11 +2,10 @@
 import { native } from 'vhost-user-ts-bindings'
 import { limits } from '../limits.js'
 import { REQUEST_KIND, type GuestRequest, type RequestKind, type Status } from '../ports/guest.js'
+import { DESC, DESC_FLAG, type ChainSource } from './chain-source.js'
 import type { DirtyLog } from './dirty-log.js'
 import type { MemoryTable } from './guest-memory.js'
-import type { SplitRing } from './split-ring.js'
 
-const NEXT = 1, WRITE = 2, INDIRECT = 4
 const TWO_32 = 0x1_0000_0000
 const GET_ID = 8
 const HEADER = 16
@@ -52,12 +51,12 @@ export class BlkRequest implements GuestRequest {
   complete(status: Status): void { this.owner!.finish(this, status) }
 
   /** Reads each descriptor and the header once (H56, H57) and fills the request. */
-  parse(ring: SplitRing, head: number, table: MemoryTable, scratch: RequestScratch): Parsed {
+  parse(chain: ChainSource, head: number, table: MemoryTable, scratch: RequestScratch): Parsed {
     this.head = head
     this.dead = false
     this.writtenBytes = 1
     this.segmentCount = 0
-    const walked = this.#walk(ring, head, table)
+    const walked = this.#walk(chain, table)
     if (walked !== null && walked !== 'badAddress') return { broken: walked }
     if (this.#pieces === this.#readable) return { broken: 'a chain without a place for its status' }
     const readableBytes = this.#bytes(0, this.#readable), writableBytes = this.#bytes(this.#readable, this.#pieces)
@@ -74,33 +73,37 @@ export class BlkRequest implements GuestRequest {
   // --- the chain ---------------------------------------------------------------------------------------------------------------
 
   /** Null: good. 'badAddress': well formed, but some buffer is outside the shared memory. Else why the chain is broken. */
-  #walk(ring: SplitRing, head: number, table: MemoryTable): string | 'badAddress' | null {
+  #walk(chain: ChainSource, table: MemoryTable): string | 'badAddress' | null {
     this.#pieces = 0
     this.#readable = 0
-    let view = ring.table, at = 0, limit = ring.size, index = head, indirect = false, bad = false
-    if (head >= ring.size) return `descriptor ${head} of ${ring.size}`
+    const { packed } = chain, flagsAt = packed ? DESC.packedFlags : DESC.splitFlags
+    let { view, at, limit, first: index } = chain, indirect = false, bad = false
+    if (index >= limit) return `descriptor ${index} of ${limit}`
     for (let count = 0; ; count++) {
       if (count >= limit || count >= limits.chainDescriptorsMax) return 'a chain that loops or is too long'
-      const d = indirect ? at + index * 16 : ring.descriptorAt(index)
+      const d = at + index * DESC.bytes
       const address = view.getUint32(d, true) + view.getUint32(d + 4, true) * TWO_32
-      const length = view.getUint32(d + 8, true), flags = view.getUint16(d + 12, true), next = view.getUint16(d + 14, true)
-      if ((flags & INDIRECT) !== 0) {
-        if (indirect || (flags & NEXT) !== 0) return 'an indirect descriptor where none may be'
-        if (length === 0 || length % 16 !== 0 || length / 16 > limits.chainDescriptorsMax) return `an indirect table of ${length} bytes`
+      const length = view.getUint32(d + DESC.length, true), flags = view.getUint16(d + flagsAt, true)
+      // A packed chain is a run: its entries follow each other, and so do those of its tables, whatever NEXT says there.
+      const next = packed ? index + 1 : view.getUint16(d + DESC.splitNext, true)
+      const more = packed ? next < limit : (flags & DESC_FLAG.next) !== 0
+      if ((flags & DESC_FLAG.indirect) !== 0) {
+        if (indirect || more) return 'an indirect descriptor where none may be'
+        if (length === 0 || length % DESC.bytes !== 0 || length / DESC.bytes > limits.chainDescriptorsMax) return `an indirect table of ${length} bytes`
         if (!table.find(address) || table.foundBytes < length) return 'an indirect table outside the shared memory'
         const region = table.foundRegion!, offset = address - region.spec.guestAddress
         view = region.window(offset)
         at = offset % limits.memoryWindowBytes
-        limit = length / 16
+        limit = length / DESC.bytes
         index = 0
         indirect = true
         count = -1
         continue
       }
-      const problem = this.#addBuffer(table, address, length, (flags & WRITE) !== 0)
+      const problem = this.#addBuffer(table, address, length, (flags & DESC_FLAG.write) !== 0)
       if (problem === 'badAddress') bad = true
       else if (problem !== null) return problem
-      if ((flags & NEXT) === 0) return bad ? 'badAddress' : null
+      if (!more) return bad ? 'badAddress' : null
       if (next >= limit) return `descriptor ${next} of ${limit}`
       index = next
     }

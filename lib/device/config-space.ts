@@ -31,7 +31,7 @@ export function configSpace(geometry: Geometry, queues: number, writeCache: bool
 export function featuresOf(geometry: Geometry): bigint {
   const f = FEATURE
   let features = f.segMax | f.blkSize | f.flush | f.topology | f.configWce | f.mq | f.writeZeroes | f.logAll | f.indirect | f.eventIdx |
-    f.protocolFeatures | f.version1
+    f.protocolFeatures | f.version1 | f.ringPacked
   if (geometry.readOnly) features |= f.readOnly
   if (geometry.discards) features |= f.discard
   return features

@@ -2,19 +2,23 @@
  * The inflight region: shared memory, kept by the front end, that says which descriptors this back end has taken and
  * not completed. A restarted back end resubmits them in the order they were taken, before anything new.
  *
- * Layout of a split queue: 16 bytes {u64 features, u16 version, u16 size, u16 last batch head, u16 used index}, then
- * 16 bytes a descriptor {u8 inflight, 5 unused, u16 next, u64 counter}; queues are 64-byte aligned.
- * Behind the queues, and ours alone: {u32 magic, u8 write cache}.
+ * A queue's part has the layout of the specification for its ring format; parts are 64-byte aligned, one format at a
+ * time. Behind the room that the larger format would need, and ours alone, 64 bytes: {u32 magic, u8 write cache, 3
+ * unused, u32 magic, u8 ring format}.
  */
 import { native } from 'vhost-user-ts-bindings'
+import { PackedInflight, packedInflightBytes } from './inflight-packed.js'
+import { SplitInflight, splitInflightBytes } from './inflight-split.js'
 import { SharedMap } from './shared-map.js'
 
-const HEADER = 16, ENTRY = 16, VERSION = 1
-const AT = { version: 8, size: 10, lastBatchHead: 12, usedIdx: 14 } as const
-const TAIL = 64, TAIL_MAGIC = 0x6648_4357
+const TAIL = 64, TAIL_MAGIC = 0x6648_4357, FORMAT_AT = 8, FORMAT_MAGIC = 0x6648_4652
+const FORMAT = { split: 0, packed: 1 } as const
 
-export const inflightQueueBytes = (queueSize: number): number => Math.ceil((HEADER + ENTRY * queueSize) / 64) * 64
-export const inflightBytes = (queues: number, queueSize: number): number => Math.max(4096, queues * inflightQueueBytes(queueSize) + TAIL)
+const stride = (packed: boolean, queueSize: number): number =>
+  Math.ceil((packed ? packedInflightBytes(queueSize) : splitInflightBytes(queueSize)) / 64) * 64
+/** Of all queues in either format: a region may be asked for before the features are known. */
+const queuesBytes = (queues: number, queueSize: number): number => queues * Math.max(stride(false, queueSize), stride(true, queueSize))
+export const inflightBytes = (queues: number, queueSize: number): number => Math.max(4096, queuesBytes(queues, queueSize) + TAIL)
 
 /** The mapped region; one for a session. */
 export class InflightRegion {
@@ -32,21 +36,48 @@ export class InflightRegion {
     this.#view = new DataView(native.viewOf(this.#map.address + offsetBytes, bytes))
   }
 
-  queue(index: number): InflightQueue | null {
-    const stride = inflightQueueBytes(this.queueSize)
-    if (index >= this.queues || (index + 1) * stride > this.#view.byteLength) return null
-    return new InflightQueue(new DataView(this.#view.buffer, this.#view.byteOffset + index * stride, stride), this.queueSize)
+  split(index: number): SplitInflight | null {
+    this.#use(FORMAT.split)
+    const part = this.#part(index, stride(false, this.queueSize))
+    return part === null ? null : new SplitInflight(part, this.queueSize)
+  }
+
+  /** Null also where a back end without packed rings made the region: it could not be told whose entries it holds. */
+  packed(index: number): PackedInflight | null {
+    if (!this.#use(FORMAT.packed)) return null
+    const part = this.#part(index, stride(true, this.queueSize))
+    return part === null ? null : new PackedInflight(part, this.queueSize)
+  }
+
+  #part(index: number, bytes: number): DataView | null {
+    if (index >= this.queues || (index + 1) * bytes > this.#view.byteLength) return null
+    return new DataView(this.#view.buffer, this.#view.byteOffset + index * bytes, bytes)
+  }
+
+  /**
+   * A crash under a firmware's split rings may be followed by a system with packed ones, over a region that its front
+   * end has kept: those entries are of rings that are gone. False: the region has no place to say its format.
+   */
+  #use(format: number): boolean {
+    const at = this.#tail
+    if (at === null) return false
+    const known = this.#view.getUint32(at + FORMAT_AT, true) === FORMAT_MAGIC
+    // Before there were packed rings no format was written.
+    if ((known ? this.#view.getUint8(at + FORMAT_AT + 4) : FORMAT.split) !== format) this.clear()
+    this.#view.setUint8(at + FORMAT_AT + 4, format)
+    this.#view.setUint32(at + FORMAT_AT, FORMAT_MAGIC, true)
+    return true
   }
 
   /** The queues' parts are fresh again: a device that was reset owes nothing, whatever its region says. */
   clear(): void {
-    const bytes = Math.min(this.queues * inflightQueueBytes(this.queueSize), this.#view.byteLength)
+    const bytes = Math.min(queuesBytes(this.queues, this.queueSize), this.#view.byteLength)
     new Uint8Array(this.#view.buffer, this.#view.byteOffset, bytes).fill(0)
   }
 
-  /** Of the tail; null where another back end made the region and left no room for it. */
+  /** Null where another back end made the region and left no room for it. */
   get #tail(): number | null {
-    const at = this.queues * inflightQueueBytes(this.queueSize)
+    const at = queuesBytes(this.queues, this.queueSize)
     return at + TAIL <= this.#view.byteLength ? at : null
   }
 
@@ -66,80 +97,5 @@ export class InflightRegion {
   close(): void {
     native.detach(this.#view.buffer as ArrayBuffer)
     this.#map.close()
-  }
-}
-
-export class InflightQueue {
-  readonly size: number
-  readonly #view: DataView
-  #counter = 1n
-  /** Descriptors completed since the last publish, newest first, linked by `next`. */
-  #batch: number[] = []
-
-  constructor(view: DataView, size: number) {
-    this.#view = view
-    this.size = size
-  }
-
-  /** Nobody has used this queue's part yet. */
-  get fresh(): boolean { return this.#view.getUint16(AT.version, true) === 0 }
-
-  #entry(head: number): number { return HEADER + head * ENTRY }
-
-  /**
-   * At ring start: finishes the batch that a crash interrupted and returns the heads to resubmit, oldest first.
-   *
-   * A fresh region says 0 for its used index, and so does a ring that has just begun; but after a migration a fresh
-   * region meets a ring that is far ahead. It is not a lost batch: the region is set to the ring (SPDK issue 3766).
-   */
-  recover(ringUsedIdx: number): number[] {
-    const view = this.#view
-    if (this.fresh) {
-      view.setUint16(AT.version, VERSION, true)
-      view.setUint16(AT.size, this.size, true)
-      view.setUint16(AT.usedIdx, ringUsedIdx, true)
-    }
-    const missed = (ringUsedIdx - view.getUint16(AT.usedIdx, true)) & 0xffff
-    if (missed > this.size) this.#clear()
-    else this.#finishBatch(missed)
-    view.setUint16(AT.usedIdx, ringUsedIdx, true)
-    const open: { head: number; counter: bigint }[] = []
-    for (let head = 0; head < this.size; head++) {
-      if (view.getUint8(this.#entry(head)) !== 0) open.push({ head, counter: view.getBigUint64(this.#entry(head) + 8, true) })
-    }
-    open.sort((a, b) => (a.counter < b.counter ? -1 : 1))
-    this.#counter = (open.at(-1)?.counter ?? 0n) + 1n
-    return open.map(({ head }) => head)
-  }
-
-  /** The used index was published, the marks were not cleared: the batch is linked from its head. */
-  #finishBatch(count: number): void {
-    let head = this.#view.getUint16(AT.lastBatchHead, true)
-    for (let i = 0; i < count && head < this.size; i++) {
-      this.#view.setUint8(this.#entry(head), 0)
-      head = this.#view.getUint16(this.#entry(head) + 6, true)
-    }
-  }
-
-  /** The ring is another one than the region knows (a guest that began anew without telling): nothing of it counts. */
-  #clear(): void { for (let head = 0; head < this.size; head++) this.#view.setUint8(this.#entry(head), 0) }
-
-  take(head: number): void {
-    const at = this.#entry(head)
-    this.#view.setBigUint64(at + 8, this.#counter++, true)
-    this.#view.setUint8(at, 1)
-  }
-
-  complete(head: number): void {
-    this.#view.setUint16(this.#entry(head) + 6, this.#view.getUint16(AT.lastBatchHead, true), true)
-    this.#view.setUint16(AT.lastBatchHead, head, true)
-    this.#batch.push(head)
-  }
-
-  /** After the ring's used index was published. */
-  published(usedIdx: number): void {
-    for (const head of this.#batch) this.#view.setUint8(this.#entry(head), 0)
-    this.#batch.length = 0
-    this.#view.setUint16(AT.usedIdx, usedIdx, true)
   }
 }

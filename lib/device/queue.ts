@@ -4,10 +4,12 @@ import { limits } from '../limits.js'
 import { REQUEST_KIND, STATUS, type GuestVolume, type Status } from '../ports/guest.js'
 import { ProtocolError } from '../vhost/connection.js'
 import { BlkRequest, type RequestOwner, type RequestScratch } from './blk-request.js'
+import { BROKEN, type DeviceRing, type RingAddresses, type RingFormat } from './device-ring.js'
 import type { DirtyLog } from './dirty-log.js'
 import type { MemoryTable } from './guest-memory.js'
-import type { InflightQueue } from './inflight.js'
-import { SplitRing, type RingAddresses } from './split-ring.js'
+import type { InflightRegion } from './inflight.js'
+import { PackedRing } from './packed-ring.js'
+import { SplitRing } from './split-ring.js'
 
 /** Another process may have read the counter first, but not so often in a row. */
 const EMPTY_KICKS_MAX = 16
@@ -45,12 +47,11 @@ export class DeviceQueue implements RequestOwner {
   enabled = false
   /** Why the queue is not served any more, until the next start. */
   broken: string | null = null
-  #ring: SplitRing | null = null
+  #ring: DeviceRing | null = null
   #kickFd = -1
   #kickPoll: PollHandle | null = null
   #callFd = -1
   #errFd = -1
-  #inflight: InflightQueue | null = null
   /** Heads of an earlier back end that were taken and never completed, oldest first. */
   #again: number[] = []
   readonly #pool: BlkRequest[] = []
@@ -72,8 +73,10 @@ export class DeviceQueue implements RequestOwner {
 
   get started(): boolean { return this.#ring !== null }
   get running(): boolean { return this.started && this.enabled }
-  /** Not 0: the driver used the ring before this start, perhaps with another back end. */
-  get usedIdx(): number { return this.#ring?.usedIdx ?? 0 }
+  /** Null while it is not started. */
+  get packed(): boolean | null { return this.#ring?.packed ?? null }
+  /** The driver used the ring before this start, perhaps with another back end. */
+  get inherited(): boolean { return this.#ring !== null && !this.#ring.untouched }
   /** Requests at the volume, those included that the guest does not wait for any more. */
   get outstanding(): number { return this.#outstanding.size }
   /** Requests that the guest waits for: zero before a ring may stop. */
@@ -121,7 +124,7 @@ export class DeviceQueue implements RequestOwner {
   // --- start and stop ------------------------------------------------------------------------------------------------
 
   /** The ring starts with its kick descriptor, which is the queue's from here on. */
-  start(kickFd: number, eventIdx: boolean, inflight: InflightQueue | null): void {
+  start(kickFd: number, format: RingFormat, region: InflightRegion | null): void {
     this.#setKick(kickFd)
     const table = this.#shell.table()
     if (this.#ring !== null) return
@@ -129,28 +132,27 @@ export class DeviceQueue implements RequestOwner {
     if (this.addresses === null || this.size === 0) return
     this.broken = null
     try {
-      this.#ring = new SplitRing(this.size, eventIdx, this.addresses, table, this.base)
+      this.#ring = this.#makeRing(format, this.addresses, table, region)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       this.#break(error.message)
       return
     }
-    this.#recover(this.#ring, inflight)
+    this.#again = this.#ring.resume(this.#shell.log())
     // The back end before us may have died between publishing and telling.
     this.#signal()
   }
 
-  /** A region that has been used knows better than the front end what was taken: the used index and what is open. */
-  #recover(ring: SplitRing, inflight: InflightQueue | null): void {
-    if (inflight !== null && ring.size > inflight.size) {
-      this.#shell.warn(`${this.#shell.name}: queue ${this.index} has ${ring.size} entries but its inflight region ${inflight.size}; it is served without`)
-      return
-    }
-    this.#inflight = inflight
-    if (inflight === null) return
-    const { fresh } = inflight
-    this.#again = inflight.recover(ring.usedIdx)
-    if (!fresh) ring.lastAvail = (ring.usedIdx + this.#again.length) & 0xffff
+  #makeRing({ packed, eventIdx }: RingFormat, addresses: RingAddresses, table: MemoryTable, region: InflightRegion | null): DeviceRing {
+    const { size, base } = this
+    if (packed) return new PackedRing(size, eventIdx, addresses, table, base, this.#fitting(region, region?.packed(this.index) ?? null))
+    return new SplitRing(size, eventIdx, addresses, table, base, this.#fitting(region, region?.split(this.index) ?? null))
+  }
+
+  #fitting<T extends { readonly size: number }>(region: InflightRegion | null, part: T | null): T | null {
+    if (region === null || (part !== null && part.size >= this.size)) return part
+    this.#shell.warn(`${this.#shell.name}: queue ${this.index} has ${this.size} entries but its inflight region ${part?.size ?? 0}; it is served without`)
+    return null
   }
 
   /** The memory table, or the ring's log flag, changed while it runs. */
@@ -160,7 +162,7 @@ export class DeviceQueue implements RequestOwner {
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       // Its old place may be unmapped at any moment: nothing may look there again.
-      this.base = this.#ring!.lastAvail
+      this.base = this.#ring!.base
       this.#dropRing()
       this.#break(error.message)
     }
@@ -175,7 +177,7 @@ export class DeviceQueue implements RequestOwner {
   /** Where the next start goes on. Everything popped has been answered. */
   stop(): number {
     this.#publish()
-    if (this.#ring !== null) this.base = this.#ring.lastAvail
+    if (this.#ring !== null) this.base = this.#ring.base
     this.#dropRing()
     this.#setKick(-1)
     this.setCall(-1)
@@ -184,7 +186,6 @@ export class DeviceQueue implements RequestOwner {
 
   #dropRing(): void {
     this.#ring = null
-    this.#inflight = null
     this.#again = []
     this.#stopping = false
     // Nobody is left to answer to; what is at the volume ends unseen.
@@ -205,7 +206,8 @@ export class DeviceQueue implements RequestOwner {
     for (const head of this.#again.splice(0)) {
       if (ring === null || table === null || this.broken !== null) break
       const request = this.#pool.pop() ?? new BlkRequest()
-      const parsed = request.parse(ring, head, table, this.#shell.scratch)
+      ring.reselect(head)
+      const parsed = request.parse(ring.chain, head, table, this.#shell.scratch)
       if (typeof parsed === 'object') this.#break(parsed.broken)
       else this.#answer(request, STATUS.ioError)
       this.#pool.push(request)
@@ -252,37 +254,42 @@ export class DeviceQueue implements RequestOwner {
   }
 
   /** Ends: a chain that is not completed in between takes a descriptor, and the ring has only so many. */
-  #pass(ring: SplitRing, table: MemoryTable): void {
+  #pass(ring: DeviceRing, table: MemoryTable): void {
     if (!this.enabled && !this.#stopping) return
     if (!this.#resubmit(ring, table) || this.#stopping) return
     while (this.broken === null && this.#popAll(ring, table)) { /* more chains arrived while the ring was being armed */ }
   }
 
   /** Requests of before the crash go first, in the order in which they were taken (H55). */
-  #resubmit(ring: SplitRing, table: MemoryTable): boolean {
+  #resubmit(ring: DeviceRing, table: MemoryTable): boolean {
     while (this.#again.length > 0) {
-      if (!this.#take(ring, table, this.#again[0]!) || this.#ring !== ring) return false
+      const head = this.#again[0]!
+      ring.reselect(head)
+      if (!this.#take(ring, table, head, true) || this.#ring !== ring) return false
       this.#again.shift()
     }
     return true
   }
 
   /** True when chains arrived while the ring was being armed. */
-  #popAll(ring: SplitRing, table: MemoryTable): boolean {
-    for (let waiting = ring.waiting(); waiting > 0; waiting--) {
-      if (waiting > ring.size) { this.#break(`${waiting} chains in a ring of ${ring.size}`); return false }
-      if (this.#open + ring.unpublished >= ring.size) { this.#break(`descriptors of a ring of ${ring.size} are used again before they came back`); return false }
+  #popAll(ring: DeviceRing, table: MemoryTable): boolean {
+    for (let left = ring.waiting(); left > 0; left = ring.more(left)) {
+      if (left > ring.size) { this.#break(`${left} chains in a ring of ${ring.size}`); return false }
+      const head = ring.select()
+      if (head === BROKEN) { this.#break(ring.problem); return false }
       // A request that completes at once may end the session, and with it the ring and its memory.
-      if (!this.#take(ring, table, ring.head()) || this.#ring !== ring) return false
-      ring.advance()
+      if (!this.#take(ring, table, head, false) || this.#ring !== ring) return false
     }
     return ring.arm(this.#shell.log())
   }
 
-  /** False: the volume has no room (it will say when), or the queue broke. The chain then counts as not popped. */
-  #take(ring: SplitRing, table: MemoryTable, head: number): boolean {
+  /**
+   * Submits the chain that the ring has selected, `again` or for the first time. False: the volume has no room (it will
+   * say when), or the queue broke. The chain then counts as not popped.
+   */
+  #take(ring: DeviceRing, table: MemoryTable, head: number, again: boolean): boolean {
     const request = this.#pool.pop() ?? new BlkRequest()
-    const parsed = request.parse(ring, head, table, this.#shell.scratch)
+    const parsed = request.parse(ring.chain, head, table, this.#shell.scratch)
     if (typeof parsed === 'object') {
       this.#pool.push(request)
       this.#break(parsed.broken)
@@ -297,7 +304,8 @@ export class DeviceQueue implements RequestOwner {
     table.retain()
     this.#outstanding.add(request)
     this.#open++
-    this.#inflight?.take(head)
+    // A chain of before the crash keeps its place among those that are not done again yet.
+    if (!again) ring.advance()
     if (refused !== null) request.complete(refused)
     else if (parsed === 'io') volume.submit(request)
     else if (parsed === 'getId') { request.putId(this.#shell.serial, this.#shell.scratch); request.complete(STATUS.ok) }
@@ -353,7 +361,6 @@ export class DeviceQueue implements RequestOwner {
     if (!request.putStatus(status, this.#shell.scratch, log)) { this.#break('a status byte outside the shared memory'); return }
     if (status === STATUS.ioError) this.#shell.guestError()
     ring.pushUsed(request.head, request.writtenBytes, log)
-    this.#inflight?.complete(request.head)
     if (this.#publishScheduled) return
     this.#publishScheduled = true
     queueMicrotask(this.#publish)
@@ -365,7 +372,6 @@ export class DeviceQueue implements RequestOwner {
     const ring = this.#ring
     if (ring === null || ring.unpublished === 0 || this.#shell.ended() || !this.#shell.intact()) return
     const wanted = ring.publish(this.#shell.log())
-    this.#inflight?.published(ring.usedIdx)
     if (wanted) this.#signal()
   }
 }

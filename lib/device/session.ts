@@ -12,8 +12,8 @@ import { BACKEND_MESSAGE, FEATURE, FLAG, MESSAGE, PROTOCOL_FEATURE, VRING_INDEX_
 import { CONFIG_BYTES, WCE_AT, configSpace, featuresOf } from './config-space.js'
 import { DirtyLog } from './dirty-log.js'
 import { MappedRegion, MemoryTable, overlaps } from './guest-memory.js'
-import { InflightRegion, inflightBytes } from './inflight.js'
 import { DeviceQueue } from './queue.js'
+import { SessionInflight } from './session-inflight.js'
 
 export interface SessionShell {
   readonly volume: GuestVolume
@@ -50,8 +50,7 @@ export class DeviceSession implements FrontEnd {
   #protocolFeatures = 0n
   #table: MemoryTable | null = null
   #log: DirtyLog | null = null
-  #inflight: InflightRegion | null = null
-  #inflightFd = -1
+  readonly #inflight = new SessionInflight()
   #backendFd = -1
   #writeCache: boolean
   /** False until the driver showed what it takes the write cache for: it set the switch, or it flushed. */
@@ -137,7 +136,7 @@ export class DeviceSession implements FrontEnd {
       case MESSAGE.setLogFd: return false
       case MESSAGE.setVringNum: this.#setNum(payload); return false
       case MESSAGE.setVringAddr: this.#setAddr(payload); return false
-      case MESSAGE.setVringBase: this.#queue(payload).base = need(payload, 8).getUint32(4, true) & 0xffff; return false
+      case MESSAGE.setVringBase: this.#queue(payload).base = need(payload, 8).getUint32(4, true); return false
       case MESSAGE.getVringBase: this.#getBase(this.#queue(payload)); return true
       case MESSAGE.setVringKick: this.#setKick(payload, m.fds); return false
       case MESSAGE.setVringCall: this.#fdQueue(payload).setCall(takeFd(payload, m.fds)); return false
@@ -162,6 +161,9 @@ export class DeviceSession implements FrontEnd {
   #setFeatures(features: bigint): void {
     const offered = featuresOf(this.#shell.volume.geometry)
     if ((features & ~offered) !== 0n) throw new ProtocolError(`features ${features.toString(16)} were not all offered (${offered.toString(16)})`)
+    const packed = (features & FEATURE.ringPacked) !== 0n
+    // One inflight region serves one format, and what is a ring to one is nothing to the other.
+    if ([...this.#queues.values()].some((queue) => queue.started && queue.packed !== packed)) throw new ProtocolError('the ring format is changed while rings run')
     this.#features = features
     // Without protocol features there is no SET_VRING_ENABLE: rings are enabled from the start.
     if ((features & FEATURE.protocolFeatures) === 0n) for (const queue of this.#queues.values()) queue.enabled = true
@@ -183,6 +185,7 @@ export class DeviceSession implements FrontEnd {
     this.#applyWriteCache()
   }
 
+  get #packed(): boolean { return (this.#features & FEATURE.ringPacked) !== 0n }
   get #logging(): boolean { return (this.#features & FEATURE.logAll) !== 0n }
 
   // --- memory -----------------------------------------------------------------------------------------------------------------------
@@ -274,7 +277,8 @@ export class DeviceSession implements FrontEnd {
 
   #setNum(payload: DataView): void {
     const queue = this.#queue(payload), size = payload.getUint32(4, true)
-    if (size === 0 || size > limits.queueSizeMax || (size & (size - 1)) !== 0) throw new ProtocolError(`a queue of ${size} entries`)
+    const odd = !this.#packed && (size & (size - 1)) !== 0
+    if (size === 0 || size > limits.queueSizeMax || odd) throw new ProtocolError(`a queue of ${size} entries`)
     if (queue.started) throw new ProtocolError('the size of a running queue is changed')
     queue.size = size
   }
@@ -293,8 +297,8 @@ export class DeviceSession implements FrontEnd {
     const queue = this.#fdQueue(payload), fd = takeFd(payload, fds)
     if (fd < 0) throw new ProtocolError('a queue without a kick descriptor: polling is not supported')
     if ((this.#features & FEATURE.protocolFeatures) === 0n) queue.enabled = true
-    queue.start(fd, (this.#features & FEATURE.eventIdx) !== 0n, this.#inflight?.queue(queue.index) ?? null)
-    if (queue.usedIdx !== 0) {
+    queue.start(fd, { packed: this.#packed, eventIdx: (this.#features & FEATURE.eventIdx) !== 0n }, this.#inflight.region)
+    if (queue.inherited) {
       this.#driverInherited = true
       this.#applyWriteCache()
     }
@@ -326,7 +330,7 @@ export class DeviceSession implements FrontEnd {
     if (this.#startTold || rings.some((queue) => !queue.enabled)) return
     this.#startTold = true
     if (++this.#starts > STARTS_LOGGED_MAX) return
-    this.#shell.info(`${this.name}: started, ${rings.length} ${rings.length === 1 ? 'ring' : 'rings'}, features 0x${this.#features.toString(16)}`)
+    this.#shell.info(`${this.name}: started, ${rings.length} ${rings.length === 1 ? 'ring' : 'rings'}, ${this.#packed ? 'packed' : 'split'}, features 0x${this.#features.toString(16)}`)
   }
 
   /** What a stop or a reset left at the volume ends first: it would overwrite what is asked now. */
@@ -411,7 +415,7 @@ export class DeviceSession implements FrontEnd {
 
   #resetDevice(): void {
     for (const queue of this.#queues.values()) queue.reset()
-    this.#inflight?.clear()
+    this.#inflight.region?.clear()
     this.#deactivate()
     // The write cache stays as it is: QEMU goes on showing its guests what the last driver set.
     this.#features = 0n
@@ -448,7 +452,7 @@ export class DeviceSession implements FrontEnd {
     if (offset === WCE_AT && size === 1) {
       this.#writeCache = payload.getUint8(12) !== 0
       this.#writeCacheKnown = true
-      this.#inflight?.keepWriteCache(this.#writeCache)
+      this.#inflight.region?.keepWriteCache(this.#writeCache)
       this.#applyWriteCache()
       return true
     }
@@ -456,46 +460,28 @@ export class DeviceSession implements FrontEnd {
   }
 
   #getInflightFd(payload: DataView): void {
-    const queues = need(payload, 20).getUint16(16, true), size = payload.getUint16(18, true)
-    if (queues === 0 || queues > this.#shell.queuesMax || size === 0 || size > limits.queueSizeMax) throw new ProtocolError(`an inflight region for ${queues} queues of ${size}`)
-    const bytes = inflightBytes(queues, size)
-    const fd = native.memfd('holdfast-inflight', bytes, true)
-    this.#useInflight(fd, bytes, 0, queues, size)
-    // QEMU's structure is padded to 24 bytes, others send 20: each gets the size it asked with.
-    const reply = new Uint8Array(payload.byteLength)
-    const view = new DataView(reply.buffer)
-    view.setBigUint64(0, BigInt(bytes), true)
-    view.setUint16(16, queues, true)
-    view.setUint16(18, size, true)
+    this.#refuseInflightOfRunningRings()
+    const { reply, fd } = this.#inflight.make(payload, this.#shell.queuesMax)
+    this.#inflightChanged()
     this.#connection.reply(MESSAGE.getInflightFd, reply, [fd])
   }
 
   #setInflightFd(payload: DataView, fds: number[]): void {
-    const bytes = readU64(need(payload, 20), 0), offset = readU64(payload, 8)
-    const queues = payload.getUint16(16, true), size = payload.getUint16(18, true)
-    if (fds.length === 0 || !(bytes > 0) || !(offset >= 0) || size === 0 || size > limits.queueSizeMax) throw new ProtocolError('an inflight region that makes no sense')
-    this.#useInflight(fds.shift()!, bytes, offset, queues, size)
+    this.#refuseInflightOfRunningRings()
+    this.#inflight.take(payload, fds)
+    this.#inflightChanged()
   }
 
-  #useInflight(fd: number, bytes: number, offset: number, queues: number, size: number): void {
-    if ([...this.#queues.values()].some((queue) => queue.started)) {
-      native.closeFd(fd)
-      throw new ProtocolError('the inflight region is changed while rings run')
-    }
-    this.#inflight?.close()
-    if (this.#inflightFd >= 0) native.closeFd(this.#inflightFd)
-    this.#inflightFd = fd
-    try {
-      this.#inflight = new InflightRegion(fd, bytes, offset, queues, size)
-    } catch (error) {
-      this.#inflight = null
-      throw new ProtocolError(`the inflight region cannot be mapped: ${(error as Error).message}`)
-    }
-    const kept = this.#inflight.writeCache
+  #refuseInflightOfRunningRings(): void {
+    if ([...this.#queues.values()].some((queue) => queue.started)) throw new ProtocolError('the inflight region is changed while rings run')
+  }
+
+  #inflightChanged(): void {
+    const region = this.#inflight.region!, kept = region.writeCache
     if (kept !== null) {
       this.#writeCache = kept
       this.#writeCacheKnown = true
-    } else if (this.#writeCacheKnown) this.#inflight.keepWriteCache(this.#writeCache)
+    } else if (this.#writeCacheKnown) region.keepWriteCache(this.#writeCache)
   }
 
   // --- end -----------------------------------------------------------------------------------------------------------------------------
@@ -507,10 +493,8 @@ export class DeviceSession implements FrontEnd {
     this.#shell.info(`${this.name}: ${reason}`)
     for (const queue of this.#queues.values()) queue.end()
     if (this.#backendFd >= 0) native.closeFd(this.#backendFd)
-    if (this.#inflightFd >= 0) native.closeFd(this.#inflightFd)
-    this.#inflight?.close()
+    this.#inflight.close()
     this.#log?.close()
-    this.#inflight = null
     this.#log = null
     this.#reap()
   }

@@ -26,6 +26,7 @@ const bit = (n: number): bigint => 1n << BigInt(n)
 export const FEATURE = {
   segMax: bit(2), readOnly: bit(5), blkSize: bit(6), flush: bit(9), topology: bit(10), configWce: bit(11), mq: bit(12), discard: bit(13),
   writeZeroes: bit(14), logAll: bit(26), indirect: bit(28), eventIdx: bit(29), protocolFeatures: bit(30), version1: bit(32),
+  ringPacked: bit(34),
 } as const
 
 export const PROTOCOL_FEATURE = {

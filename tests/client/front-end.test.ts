@@ -37,9 +37,10 @@ async function failing(promise: Promise<unknown>): Promise<{ error: Failure; ms:
   return { error, ms: performance.now() - from }
 }
 
-t.test('a disk as a guest sees it: geometry, data, flush, discard and zeroes', async (t) => {
+for (const packed of [false, true]) t.test(`a disk as a guest sees it: geometry, data, flush, discard and zeroes (${packed ? 'packed' : 'split'})`, async (t) => {
   const { socket, image } = await serve(t)
-  const client = await VhostClient.connect(socket)
+  const client = await VhostClient.connect(socket, { packed })
+  t.equal((client.features & FEATURE.ringPacked) !== 0n, packed)
   t.equal(client.capacitySectors, SIZE / 512)
   t.equal(client.blockSizeBytes, 512)
   t.equal(client.readOnly, false)
@@ -88,9 +89,9 @@ t.test('single sectors at odd places do not disturb their neighbours', async (t)
 
 t.test('many requests on many queues, more than their rings hold', async (t) => {
   const { socket, image } = await serve(t)
-  for (const refuse of [0n, FEATURE.eventIdx]) {
-    const client = await VhostClient.connect(socket, { queues: 4, queueSize: 16, bufferBytes: 4 * 1024 * 1024, refuse })
-    const seed = Number(refuse & 0xffn) + 1
+  for (const [packed, refuse] of [[false, 0n], [false, FEATURE.eventIdx], [true, 0n], [true, FEATURE.eventIdx]] as const) {
+    const client = await VhostClient.connect(socket, { queues: 4, queueSize: 16, bufferBytes: 4 * 1024 * 1024, packed, refuse })
+    const seed = (packed ? 5 : 1) + (refuse === 0n ? 0 : 1)
     fill(client, 0, 400 * 4096, seed)
     const statuses = await Promise.all(Array.from({ length: 400 }, (_, i) =>
       client.submit({ kind: 'write', lbaSectors: i * 8, lengthSectors: 8, bufferOffset: i * 4096, queue: i % 4 })))
@@ -119,7 +120,7 @@ t.test('one connection after the other, orderly or not, finds the same disk', as
   }
 })
 
-t.test('a back end that dies rejects what is open; for a client that can resume it goes on with the next one', async (t) => {
+for (const packed of [false, true]) t.test(`a back end that dies rejects what is open; for a client that can resume it goes on with the next one (${packed ? 'packed' : 'split'})`, async (t) => {
   const { work, socket, image, child } = await serve(t)
   const brittle = await VhostClient.connect(socket)
   await child.kill9()
@@ -127,7 +128,7 @@ t.test('a back end that dies rejects what is open; for a client that can resume 
   t.match(error.message, socket)
 
   const second = await startBlk(work, 'second', ['--socket-path', socket, '--blk-file', image])
-  const client = await VhostClient.connect(socket, { resumable: true })
+  const client = await VhostClient.connect(socket, { resumable: true, packed })
   fill(client, 0, 65536, 5)
   await second.kill9()
   const writes = Array.from({ length: 16 }, (_, i) => client.submit({ kind: 'write', lbaSectors: i * 8, lengthSectors: 8, bufferOffset: i * 4096 }))
@@ -156,6 +157,7 @@ t.test('another back end than ours is understood as well', { skip: requires('qem
   client.abort()
   t.match((await failing(client.reconnect())).error.message, /keeps no inflight region/)
   await client.close()
+  await t.rejects(VhostClient.connect(work.file('s'), { packed: true }), { message: /has no packed rings/ })
   await t.rejects(VhostClient.connect(work.file('s'), { queues: 3 }), { message: /has 2 queues, and 3 are wanted/ })
 })
 

@@ -49,7 +49,7 @@ t.test('features', async (t) => {
   t.equal(await channel.callU64(MESSAGE.getProtocolFeatures, EMPTY), all(PROTOCOL_FEATURE))
   t.equal(await channel.callU64(MESSAGE.getQueueNum, EMPTY), 256n)
   t.equal(await channel.callU64(MESSAGE.getMaxMemSlots, EMPTY), 509n)
-  await ends(t, socket, 'a feature that was not offered', MESSAGE.setFeatures, u64Payload(FEATURES | 1n << 34n))
+  await ends(t, socket, 'a feature that was not offered', MESSAGE.setFeatures, u64Payload(FEATURES | 1n << 35n))
   channel.close()
   const reader = await VhostClient.connect(await serve(t, '--read-only'))
   t.ok(reader.readOnly)

@@ -170,6 +170,18 @@ t.test('requests of before the crash that the volume has no room for are not ove
   t.same(volume.takeAsked(), asked([6, 9]))
 })
 
+t.test('and keep their order over one more crash, though some were done again and some not yet', async (t) => {
+  const lab = deviceLab(t), { fe, ring, region } = await begin(lab), { volume } = lab
+  volume.hold = true
+  await take(lab, ring, [0, 3, 6])
+  volume.room = 1
+  await crash(lab, fe, region)
+  t.same(volume.takeAsked(), asked([0]))
+  volume.room = 10
+  await crash(lab, fe, region)
+  t.same(volume.takeAsked(), asked([0, 3, 6]))
+})
+
 t.test('a reset forgets what was in flight', async (t) => {
   const lab = deviceLab(t), { fe, ring, region } = await begin(lab), { volume } = lab
   volume.hold = true

@@ -85,7 +85,7 @@ t.test('a start is told once, when all rings that were started are enabled, and 
   await fe.enable(0, true)
   t.same(told(), [], 'the front end is not done yet')
   await fe.enable(1, true)
-  t.same(told(), ['disk#1: started, 2 rings, features 0x150000200'])
+  t.same(told(), ['disk#1: started, 2 rings, split, features 0x150000200'])
   await fe.enable(1, false)
   await fe.enable(1, true)
   t.equal(told().length, 1)

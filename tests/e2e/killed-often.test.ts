@@ -20,13 +20,13 @@ const pick = (below: number): number => {
   return Math.floor((x / 0x1_0000_0000) * below)
 }
 
-t.test(`${KILLS} kills under a verifying client`, { timeout: 50_000 + KILLS * 2500 }, async (t) => {
+for (const packed of [false, true]) t.test(`${KILLS} kills under a verifying client with ${packed ? 'packed' : 'split'} rings`, { timeout: 50_000 + KILLS * 2500 }, async (t) => {
   const work = new Workspace('often')
   t.teardown(() => work.close())
   const image = work.image('disk.raw', SECTORS * 512)
   const args = ['--socket-path', work.file('s'), '--blk-file', image, '--cache', work.file('region'), '--cache-size', '96MiB', '--quarantine', '200ms']
   let daemon = await startBlk(work, 'blk', args)
-  const client = await VhostClient.connect(work.file('s'), { queues: 2, bufferBytes: DEPTH * SLOT_SECTORS * 512, resumable: true, timeoutMs: 20_000 })
+  const client = await VhostClient.connect(work.file('s'), { queues: 2, bufferBytes: DEPTH * SLOT_SECTORS * 512, resumable: true, timeoutMs: 20_000, packed })
   const trace: Trace = { capacitySectors: SECTORS, seed: SEED, operations: [] }
   const expected = new Expected(trace, true), wrong: string[] = []
   const busy = new Set<TraceOperation>()
