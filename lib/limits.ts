@@ -55,6 +55,14 @@ export const limits = {
   /** Headers read at once while a log is indexed or scanned, and writes at once while a region is zeroed. */
   headerReadsMax: 64,
   formatDepth: 8,
+  /**
+   * A segment whose summary would take more than this part of it has none. So many left segments make the region flush by itself, where no
+   * guest does; so many may wait for a flush; so many summaries are read at once.
+   */
+  summaryShare: 16,
+  summaryFlushAt: 8,
+  summariesPendingMax: 64,
+  summaryReadsMax: 32,
   /** The claim change of an online resize. */
   resizeTimeoutMs: 10_000,
   /** Recordings: their text, their operations, the disk that can be verified, and the buffers of a replay. */
@@ -65,6 +73,8 @@ export const limits = {
 
   /** One call to the claim store, and how many old claims stay for people to look at. */
   claimTimeoutMs: 5000,
+  /** How long a heartbeat is watched before its owner is taken for gone by a command that only reads. */
+  beatWatchMs: 5000,
   claimsKept: 64,
 
   /** One WebSocket message: a record with its frame header, with room to spare. */
@@ -124,6 +134,6 @@ export const limits = {
   destageRetryMs: 500,
 } as const
 
-assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax + 4096 < limits.segmentBytesMin, 'a record fits in the smallest segment')
+assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax + 2 * 4096 < limits.segmentBytesMin, 'a record and its summary fit in the smallest segment')
 assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax < limits.frameBytesMax, 'a record fits in a frame')
 assert(limits.memoryWindowOverlapBytes >= limits.queueSizeMax * 16, 'a descriptor table never straddles two windows')

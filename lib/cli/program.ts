@@ -25,7 +25,7 @@ export function program(): Command {
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
   const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeFreeze())
     .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeResize())
-  for (const command of [blk(), serve(), status(), volume, journal(), replay(), pki]) top.addCommand(command)
+  for (const command of [blk(), serve(), status(), volume, inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
 }
@@ -186,6 +186,63 @@ function journal(): Command {
   action('apply', 'bring the cut in it to the image, which is then a state that the guest\'s disk once had', [progressOption()])
   action('discard', 'delete it, because the image was replaced since', [])
   return top
+}
+
+export interface InspectArguments {
+  readonly verify: boolean
+  readonly log?: string
+  readonly progress: boolean
+  readonly json: boolean
+}
+
+function inspect(): Command {
+  return new Command('inspect')
+    .description('show what is in a region, and what is wrong with it; needs no daemon and writes nothing')
+    .argument('<region>', 'a region\'s file or block device, or a copy of one')
+    .option('--verify', 'check the data of every record too, not only the headers', false)
+    .option('--log <volume/epoch>', 'list the records of this log; a volume\'s id may be cut short, the epoch left out; "all" lists every log')
+    .addOption(progressOption())
+    .addOption(jsonOption())
+    .addHelpText('after', `
+While a daemon has the region open it can be looked at, but nothing is proved: what looks damaged may be a write under
+way, and the exit code says ${EXIT.unsafe} then. Damage is exit code ${EXIT.damaged}: the daemon would refuse this region. A torn tail is none.
+
+Examples:
+  holdfast inspect /nvme/holdfast.region --verify -p
+  holdfast inspect /nvme/holdfast.region --log 6f1f0a52/7
+  holdfast inspect /nvme/holdfast.region --json | jq '.findings'`)
+    .action(async (region: string, options: InspectArguments) => (await import('./inspect.js')).inspect(region, options))
+}
+
+export interface SalvageArguments {
+  readonly region: readonly string[]
+  readonly backing: string
+  readonly out: string
+  readonly volume?: string
+  readonly claim?: string
+  readonly dryRun: boolean
+  readonly progress: boolean
+  readonly json: boolean
+}
+
+function salvage(): Command {
+  return new Command('salvage')
+    .description('put a volume together in a new image from whatever regions are left; needs no daemon and changes nothing that it is given')
+    .requiredOption('--region <path...>', 'regions, or copies of them, of as many hosts as possible')
+    .requiredOption('--backing <image>', 'the image, or a copy that is as new')
+    .requiredOption('--out <path>', 'the new image; must not exist')
+    .option('--volume <name>', 'which one, where there are several: its name or its id, which may be cut short')
+    .option('--claim <directory>', 'the claim directory, or the volume\'s folder in it (default: .holdfast beside the image)')
+    .option('--dry-run', 'only say what would be used and what is missing', false)
+    .addOption(progressOption())
+    .addOption(jsonOption())
+    .addHelpText('after', `
+This is for the day when no host can take the volume over. What one region has damaged is taken from another. Where a
+record is nowhere to be had, the new image ends before it, and the exit code is ${EXIT.damaged}.
+
+Example:
+  holdfast salvage --region a.region b.region --backing /mnt/ds1/db01.raw --out /srv/db01-salvaged.raw -p`)
+    .action(async (options: SalvageArguments) => (await import('./salvage.js')).salvage(options))
 }
 
 function replay(): Command {

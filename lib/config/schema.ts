@@ -43,6 +43,7 @@ export const regionSchema = z.strictObject({
   path,
   size: size('5MiB', '1920GiB').optional(),
   segment_size: size('2MiB', '256MiB').default(limits.segmentBytesDefault),
+  verify: flag.default(true),
 })
 
 export const replicationSchema = z.strictObject({

@@ -24,7 +24,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   const awake = config.host.low_latency ? keepAwake(log) : null
   const ring = new IoRing()
   const region = await openRegion(ring, config.region.path, {
-    host: config.host.name, sizeBytes: config.region.size ?? null, segmentBytes: config.region.segment_size, progress,
+    host: config.host.name, sizeBytes: config.region.size ?? null, segmentBytes: config.region.segment_size, progress, trustSummaries: !config.region.verify,
   })
   const network = config.replication === undefined ? null : new WsPeerNetwork({
     host: config.host.name, incarnation: region.incarnation, listen: config.replication.listen ?? null,

@@ -6,12 +6,15 @@ const flockType = koffi.struct('holdfast_flock', { l_type: 'short', l_whence: 's
 const fcntlLock = libc.func('int fcntl(int fd, int cmd, _Inout_ holdfast_flock *lock)')
 const ioctlU64 = libc.func('int ioctl(int fd, ulong request, _Out_ uint64_t *value)')
 const ioctlInt = libc.func('int ioctl(int fd, ulong request, _Out_ int *value)')
+const fallocate = libc.func('int fallocate(int fd, int mode, int64 offset, int64 length)')
 void flockType
 
 const F_OFD_GETLK = 36
 const F_OFD_SETLK = 37
 const BLKGETSIZE64 = 0x80081272
 const BLKSSZGET = 0x1268
+const KEEP_SIZE = 1
+const PUNCH_HOLE = 2
 const LOCK = { read: 0, write: 1, none: 2 } as const
 
 export type LockKind = keyof typeof LOCK
@@ -41,4 +44,9 @@ export function blockDeviceBytes(fd: number): number | null {
 export function blockDeviceSectorBytes(fd: number): number | null {
   const value = [0]
   return (ioctlInt(fd, BLKSSZGET, value) as number) === 0 ? value[0]! : null
+}
+
+/** The range reads as zeros afterwards and takes no space; false where the file system cannot do that. */
+export function punchHole(fd: number, offsetBytes: number, lengthBytes: number): boolean {
+  return (fallocate(fd, KEEP_SIZE + PUNCH_HOLE, offsetBytes, lengthBytes) as number) === 0
 }

@@ -36,7 +36,7 @@ export interface RegionLog {
   /** Frees the segments whose records are all at or below `base`. In memory: durable through the volume's base. */
   trim(base: Won): void
   /**
-   * Index of records start+1 .. start+kept that lie above `base`, read back from the region (headers only). The one
+   * Index of records start+1 .. start+kept that lie above `base`, read back from the region (summaries, else headers). The one
    * recovery routine: for the owner's restart, for a replica that is asked, for the proof that index == rebuild(log).
    */
   buildLayer(kept: number, base: Won): Promise<Layer>

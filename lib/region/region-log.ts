@@ -11,23 +11,37 @@ import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { LogCut, RegionLog } from '../ports/region.js'
 import { crc } from '../io/crc.js'
-import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentOffset } from './layout.js'
+import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentOffset, type SegmentHeader } from './layout.js'
+import { eachSummary } from './read-summaries.js'
+import type { FoundSegment } from './scan.js'
 import type { SegmentPool } from './segment-pool.js'
+import { SummaryBuilder, applySummary } from './summary.js'
 
 export interface LogSegment {
   readonly index: number
   readonly ordinal: number
   readonly firstWon: Won
-  usedBytes: number
   readonly useSequence: number
+  readonly previousHeaderCrc: number
+  usedBytes: number
+  /** Records in it, and where; no places where the summary has them. */
+  count: number
+  offsets: number[] | null
+  /** Collects until the segment is left and power-safe; null for one that goes without, or has it. */
+  builder: SummaryBuilder | null
+  /** A record in it was not written as durable: only a flush makes it power-safe. */
+  volatile: boolean
   /** Nothing in the segment counts before its header is on the disk: 0 until then, after that the length or -errno of its write. */
   headerResult: number
   /** Writes under way, the header's among them: while there are any, the segment cannot be given back. */
   writes: number
+  left: boolean
   released: boolean
 }
 
 interface Append { readonly won: Won; readonly segment: LogSegment; readonly target: CompletionTarget; readonly token: number; result: number }
+
+type Visit = (header: RecordHeader, offsetBytes: number) => void
 
 export interface LogIdentity { readonly volume: string; readonly epoch: Epoch; readonly start: Won; readonly nonce: string }
 
@@ -38,9 +52,6 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   readonly nonce: string
   readonly #pool: SegmentPool
   #segments: LogSegment[] = []
-  /** Records from `#firstWon` on: where they are and how long. */
-  #offsets: number[] = []
-  #lengths: number[] = []
   #firstWon: Won
   #appendedWon: Won
   #storedWon: Won
@@ -71,32 +82,32 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   // --- recovery ----------------------------------------------------------------------------------------------------------------
 
   /** A segment found at open, in order. The first one says where the log begins here. */
-  adoptSegment(segment: LogSegment): void {
-    if (this.#segments.length === 0) {
-      this.#firstWon = segment.firstWon
-      this.#appendedWon = toWon(segment.firstWon - 1)
-      this.#storedWon = this.#appendedWon
-    }
-    this.#segments.push(segment)
-    this.#nextOrdinal = segment.ordinal + 1
-  }
-
-  adoptRecord(header: RecordHeader, offsetBytes: number): void {
-    assert(header.won === this.#appendedWon + 1, 'records are adopted in order')
-    this.#offsets.push(offsetBytes)
-    this.#lengths.push(header.lengthBytes)
-    this.#appendedWon = header.won
-    this.#storedWon = header.won
-    this.lastHeaderCrc = header.headerCrc
+  adopt({ header, offsets, count, usedBytes, lastHeaderCrc }: FoundSegment): void {
+    if (this.#segments.length === 0) this.#firstWon = header.firstWon
+    const { index, ordinal, firstWon, useSequence, previousHeaderCrc } = header
+    this.#segments.push({
+      // What a summary vouches for is the whole segment: the log goes on in another one.
+      usedBytes: offsets === null ? this.#pool.segmentBytes : usedBytes,
+      index, ordinal, firstWon, useSequence, previousHeaderCrc, count, offsets, builder: null, volatile: true,
+      headerResult: SEGMENT_HEADER_BYTES, writes: 0, left: true, released: false,
+    })
+    this.#nextOrdinal = ordinal + 1
+    this.#appendedWon = this.#storedWon = toWon(firstWon + count - 1)
+    if (count > 0) this.lastHeaderCrc = lastHeaderCrc
   }
 
   // --- appending -----------------------------------------------------------------------------------------------------------------
 
   get #open(): LogSegment | undefined { return this.#segments.at(-1) }
 
+  /** Room for the summary stays free, whatever entries the record has. */
+  #fits(segment: LogSegment, lengthBytes: number): boolean {
+    return segment.usedBytes + lengthBytes + (segment.builder?.roomBytes ?? 0) <= this.#pool.segmentBytes
+  }
+
   hasRoom(lengthBytes: number): boolean {
     const open = this.#open
-    if (open !== undefined && open.usedBytes + lengthBytes <= this.#pool.segmentBytes) return true
+    if (open !== undefined && this.#fits(open, lengthBytes)) return true
     return this.#pool.free > (open === undefined ? 0 : limits.regionReservedSegments)
   }
 
@@ -105,11 +116,14 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     assert(lengthBytes % 4096 === 0 && lengthBytes <= this.#pool.segmentBytes - SEGMENT_HEADER_BYTES, 'a record fits a segment')
     let segment = this.#open
     // H13: a record is never split; what is left of the segment stays empty.
-    if (segment === undefined || segment.usedBytes + lengthBytes > this.#pool.segmentBytes) segment = this.#openSegment(won)
+    if (segment === undefined || !this.#fits(segment, lengthBytes)) segment = this.#openSegment(won)
     const offset = segmentOffset(segment.index, this.#pool.segmentBytes) + segment.usedBytes
     segment.usedBytes += lengthBytes
-    this.#offsets.push(offset)
-    this.#lengths.push(lengthBytes)
+    segment.count++
+    segment.offsets!.push(offset)
+    segment.volatile ||= !durable
+    if (segment.builder !== null) this.#pool.summarize(segment.builder, address)
+    if (segment.builder?.full === true) segment.builder = null
     this.#appendedWon = won
     this.lastHeaderCrc = headerCrc
     let slot = this.#appends.indexOf(null)
@@ -123,24 +137,30 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   #openSegment(firstWon: Won): LogSegment {
     const segment: LogSegment = {
       index: this.#pool.take(), ordinal: this.#nextOrdinal++, firstWon, usedBytes: SEGMENT_HEADER_BYTES, useSequence: this.#pool.nextUse(),
-      headerResult: 0, writes: 0, released: false,
+      previousHeaderCrc: this.lastHeaderCrc, count: 0, offsets: [], builder: new SummaryBuilder(this.#pool.segmentBytes), volatile: false, headerResult: 0, writes: 0,
+      left: false, released: false,
     }
+    const before = this.#open
     this.#segments.push(segment)
-    this.#writeHeader(segment, this.lastHeaderCrc, 0, (result) => {
+    if (before !== undefined) this.#leave(before)
+    this.#writeHeader(segment, 0, (result) => {
       segment.headerResult = result
       this.#finish(segment, result)
     })
     return segment
   }
 
-  #writeHeader(segment: LogSegment, previousHeaderCrc: number, deletedUse: number, done: (result: number) => void): void {
-    const memory = new AlignedMemory(SEGMENT_HEADER_BYTES), { index, ordinal, firstWon, useSequence } = segment
-    encodeSegmentHeader({
-      incarnation: this.#pool.incarnation, index, useSequence, volume: this.volume, epoch: this.epoch, start: this.start,
-      nonce: this.nonce, ordinal, firstWon, previousHeaderCrc, deletedUse,
-    }, memory.bytes, crc)
+  /** The segment as its header, and those who look for it, know it. */
+  #headerOf({ index, ordinal, firstWon, useSequence, previousHeaderCrc }: LogSegment): SegmentHeader {
+    const { volume, epoch, start, nonce } = this
+    return { incarnation: this.#pool.incarnation, index, useSequence, volume, epoch, start, nonce, ordinal, firstWon, previousHeaderCrc, deletedUse: 0 }
+  }
+
+  #writeHeader(segment: LogSegment, deletedUse: number, done: (result: number) => void): void {
+    const memory = new AlignedMemory(SEGMENT_HEADER_BYTES), header = this.#headerOf(segment)
+    encodeSegmentHeader(deletedUse === 0 ? header : { ...header, previousHeaderCrc: 0, deletedUse }, memory.bytes, crc)
     segment.writes++
-    this.#pool.write(memory.address, SEGMENT_HEADER_BYTES, segmentOffset(index, this.#pool.segmentBytes), true, {
+    this.#pool.write(memory.address, SEGMENT_HEADER_BYTES, segmentOffset(segment.index, this.#pool.segmentBytes), true, {
       complete: (_token, result) => {
         memory.free()
         this.#written(segment)
@@ -151,14 +171,40 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   #written(segment: LogSegment): void {
     segment.writes--
-    if (segment.released && segment.writes === 0) this.#pool.give(segment.index)
+    if (segment.writes === 0) {
+      if (segment.left && !segment.volatile) this.#writeSummary(segment)
+      if (segment.released) this.#pool.give(segment.index)
+    }
     for (const wake of this.#onWritten.splice(0)) wake()
   }
 
+  // --- summaries -----------------------------------------------------------------------------------------------------------------
+
+  /**
+   * The log goes on elsewhere: the segment gets its summary when all of it is power-safe, and never before. A power cut
+   * may keep the summary and lose a record that was only in the disk's cache; recovery would take it for stored.
+   */
+  #leave(segment: LogSegment): void {
+    segment.left = true
+    if (segment.builder === null) return
+    if (segment.volatile) this.#pool.awaitFlush({ quiet: () => segment.writes === 0, powerSafe: () => this.#writeSummary(segment) })
+    else if (segment.writes === 0) this.#writeSummary(segment)
+  }
+
+  #writeSummary(segment: LogSegment): void {
+    const { builder } = segment
+    if (builder === null || segment.released || this.#pool.failure !== null) return
+    segment.builder = null
+    const memory = new AlignedMemory(builder.lengthBytes)
+    builder.encode(this.#headerOf(segment), memory.bytes, crc)
+    segment.writes++
+    this.#pool.writeSummary(memory, segmentOffset(segment.index + 1, this.#pool.segmentBytes) - builder.lengthBytes, () => this.#written(segment))
+  }
+
   complete(slot: number, result: number): void {
-    const append = this.#appends[slot]!
+    const append = this.#appends[slot]!, { segment } = append
     append.result = result
-    this.#written(append.segment)
+    this.#written(segment)
     const { headerResult } = append.segment
     if (result < 0) this.#report(slot, result)
     else if (headerResult !== 0) this.#report(slot, headerResult < 0 ? headerResult : result)
@@ -192,16 +238,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     if (this.#pool.free <= limits.regionReservedSegments && last !== undefined && last.writes === 0 && this.#appendedWon <= base) {
       for (const segment of this.#segments.splice(0)) this.#release(segment)
     }
-    this.#forget(this.#segments[0]?.firstWon ?? toWon(this.#appendedWon + 1))
-  }
-
-  /** Places of the records before `keep` are not needed any more. */
-  #forget(keep: Won): void {
-    if (keep <= this.#firstWon) return
-    const dropped = keep - this.#firstWon
-    this.#offsets.splice(0, dropped)
-    this.#lengths.splice(0, dropped)
-    this.#firstWon = keep
+    this.#firstWon = this.#segments[0]?.firstWon ?? toWon(this.#appendedWon + 1)
   }
 
   /**
@@ -212,28 +249,36 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     const segments = this.#segments.splice(0), deletedUse = this.#pool.lastUse
     // The header's own write may still be under way; the ring keeps no order between the two.
     while (segments.some((segment) => segment.writes > 0)) await new Promise<void>((resolve) => this.#onWritten.push(resolve))
-    const results = await Promise.all(segments.map((segment) => new Promise<number>((resolve) => this.#writeHeader(segment, 0, deletedUse, resolve))))
+    const results = await Promise.all(segments.map((segment) => new Promise<number>((resolve) => this.#writeHeader(segment, deletedUse, resolve))))
     // After a failed write the region takes no more writes: the segments are of no use to anybody.
     if (results.every((result) => result > 0)) for (const segment of segments) this.#release(segment)
   }
 
   #release(segment: LogSegment): void {
     segment.released = true
+    segment.builder = null
     if (segment.writes === 0) this.#pool.give(segment.index)
   }
 
   // --- reading back --------------------------------------------------------------------------------------------------------------------
 
   async buildLayer(kept: number, base: Won): Promise<Layer> {
-    const layer = new IndexLayer()
-    await this.#readHeaders(kept, base, (header, offset) => applyRecord(layer, header, offset))
+    const layer = new IndexLayer(), { from, to, needed } = this.#above(kept, base)
+    const put: Visit = (header, offset) => applyRecord(layer, header, offset)
+    for (let i = 0; i < needed.length;) {
+      let next = i
+      while (next < needed.length && needed[next]!.offsets === null) next++
+      await this.#applySummaries(layer, needed.slice(i, next), from, to)
+      if (next < needed.length) await this.#readHeaders(needed[next]!, from, to, put)
+      i = next + 1
+    }
     return layer
   }
 
   async buildCuts(kept: number, base: Won): Promise<LogCut[]> {
-    const cuts: LogCut[] = []
+    const cuts: LogCut[] = [], { from, to, needed } = this.#above(kept, base)
     let layer = new IndexLayer(), flushed: Won | null = null
-    await this.#readHeaders(kept, base, (header, offset) => {
+    for (const segment of needed) await this.#readHeaders(segment, from, to, (header, offset) => {
       // A flush was answered before this record was made: what it vouches for has risen.
       if (flushed !== null && header.flushedWon > flushed) {
         cuts.push({ layer, cut: toWon(header.won - 1) })
@@ -242,23 +287,58 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
       flushed = header.flushedWon
       applyRecord(layer, header, offset)
     })
-    cuts.push({ layer, cut: toWon(this.start + kept) })
+    cuts.push({ layer, cut: toWon(to) })
     return cuts
   }
 
-  /** Headers of the records above `base`, in order. */
-  async #readHeaders(kept: number, base: Won, visit: (header: RecordHeader, offsetBytes: number) => void): Promise<void> {
+  /** The records above `base` that count, first and last, and the segments that have them. */
+  #above(kept: number, base: Won): { readonly from: number; readonly to: number; readonly needed: readonly LogSegment[] } {
     const from = Math.max(this.#firstWon, base + 1), to = this.start + kept
     assert(to <= this.#storedWon, 'what is kept is stored')
     assert(from === base + 1 || from <= this.start + 1, 'what is above base is here')
-    const memory = new AlignedMemory(HEADER_BYTES * limits.headerReadsMax)
+    return { from, to, needed: this.#segments.filter(({ firstWon, count }) => firstWon <= to && firstWon + count > from) }
+  }
+
+  async #applySummaries(layer: IndexLayer, segments: readonly LogSegment[], from: number, to: number): Promise<void> {
+    const unread: LogSegment[] = [], { file, segmentBytes } = this.#pool
+    await eachSummary(file, segments.map((segment) => this.#headerOf(segment)), segmentBytes, (i, fields, bytes) => {
+      const { index, firstWon, count } = segments[i]!
+      const applied = unread.length === 0 && fields !== null && fields.count === count &&
+        applySummary(layer, bytes, fields, segmentOffset(index, segmentBytes), Math.max(0, from - firstWon), Math.min(count, to - firstWon + 1))
+      if (!applied) unread.push(segments[i]!)
+    })
+    // It was good when the region was opened. Records are put in in their order, so those behind it are read as well.
+    for (const segment of unread) await this.#readHeaders(segment, from, to, (header, offset) => applyRecord(layer, header, offset))
+  }
+
+  /** Where a segment's records are, from one header to the next. */
+  async #placesIn(segment: LogSegment): Promise<number[]> {
+    const memory = new AlignedMemory(HEADER_BYTES), places: number[] = []
     try {
-      for (let won = from; won <= to; won += limits.headerReadsMax) {
-        const n = Math.min(limits.headerReadsMax, to - won + 1)
+      let at = segmentOffset(segment.index, this.#pool.segmentBytes) + SEGMENT_HEADER_BYTES
+      for (let i = 0; i < segment.count; i++) {
+        await operation((target) => this.#pool.file.read(memory.address, HEADER_BYTES, at, target, 0))
+        places.push(at)
+        at += this.#header(toWon(segment.firstWon + i), memory.bytes, at).lengthBytes
+      }
+    } finally {
+      memory.free()
+    }
+    return places
+  }
+
+  /** Headers of a segment's records from `from` to `to`, in order. */
+  async #readHeaders(segment: LogSegment, from: number, to: number, visit: Visit): Promise<void> {
+    const { firstWon, count } = segment, offsets = segment.offsets ?? await this.#placesIn(segment)
+    const memory = new AlignedMemory(HEADER_BYTES * limits.headerReadsMax), last = Math.min(to, firstWon + count - 1)
+    try {
+      for (let won = Math.max(from, firstWon); won <= last; won += limits.headerReadsMax) {
+        const n = Math.min(limits.headerReadsMax, last - won + 1)
         await allEnded(Array.from({ length: n }, (_, i) => operation((target) =>
-          this.#pool.file.read(memory.address + i * HEADER_BYTES, HEADER_BYTES, this.#offsets[won + i - this.#firstWon]!, target, 0))))
+          this.#pool.file.read(memory.address + i * HEADER_BYTES, HEADER_BYTES, offsets[won + i - firstWon]!, target, 0))))
         for (let i = 0; i < n; i++) {
-          visit(this.#headerOf(toWon(won + i), memory.bytes.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES)), this.#offsets[won + i - this.#firstWon]!)
+          const offset = offsets[won + i - firstWon]!
+          visit(this.#header(toWon(won + i), memory.bytes.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES), offset), offset)
         }
       }
     } finally {
@@ -266,12 +346,13 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     }
   }
 
-  #headerOf(won: Won, bytes: Uint8Array): RecordHeader {
+  #header(won: Won, bytes: Uint8Array, offset: number): RecordHeader {
     const header = parseHeader(bytes, crc)
-    if (!('problem' in header) && header.won === won && header.nonce === this.nonce) return header
-    throw new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ` +
-      `${this.#offsets[won - this.#firstWon]!} was good and is not any more (${'problem' in header ? header.problem : 'another record is there'}); ` +
-      'keep the region as it is and take the volume over on another holder')
+    if ('problem' in header || header.won !== won || header.nonce !== this.nonce) {
+      throw new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ${offset} ` +
+        `was good and is not any more (${'problem' in header ? header.problem : 'another record is there'}); keep the region as it is and take the volume over on another holder`)
+    }
+    return header
   }
 }
 

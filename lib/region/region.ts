@@ -13,10 +13,12 @@ import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { Region, RegionLog, VolumeState } from '../ports/region.js'
 import { crc } from '../io/crc.js'
-import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, decodeSuperblock, encodeSegmentHeader, regionMinBytes, segmentOffset, type SegmentHeader, type Superblock } from './layout.js'
+import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, encodeSegmentHeader, regionMinBytes, segmentOffset, type SegmentHeader, type Superblock } from './layout.js'
 import { SegmentedLog } from './region-log.js'
-import { checkUnreadable, groupLogs, readSegmentHeaders, scanLog } from './scan.js'
+import { checkUnreadable, groupLogs, lostBefore, readSegmentHeaders, scanLog } from './scan.js'
 import { SegmentPool } from './segment-pool.js'
+import { newestSlot, readSlots } from './slots.js'
+import type { WalkOptions } from './walk.js'
 import { SuperblockWriter } from './superblock-writer.js'
 
 export interface RegionOptions {
@@ -25,6 +27,8 @@ export interface RegionOptions {
   readonly sizeBytes: number | null
   readonly segmentBytes: number
   readonly progress: (doneBytes: number, totalBytes: number) => void
+  /** Segments with a summary are believed and not read. */
+  readonly trustSummaries?: boolean
 }
 
 /** Opens the region, creating it where there is none. Whatever is not clearly ours is refused and not touched. */
@@ -34,7 +38,7 @@ export async function openRegion(ring: IoRing, path: string, options: RegionOpti
   const file = await openBlockFile(ring, path, { readOnly: false })
   try {
     if (!ofdLock(file.fd, 'write', 0, 1)) throw new Failure(EXIT.unsafe, `region ${path} is in use by another process; one daemon has one region`)
-    const superblock = await readSuperblock(file, path) ?? await format(file, path, options)
+    const superblock = newestSlot(await readSlots(file), path) ?? await format(file, path, options)
     if (superblock.host !== options.host) {
       throw new Failure(EXIT.config, `region ${path} belongs to host "${superblock.host}", and this is "${options.host}"; give each host a region of its own (nothing was changed)`)
     }
@@ -42,7 +46,7 @@ export async function openRegion(ring: IoRing, path: string, options: RegionOpti
     if (file.sizeBytes < need) {
       throw new Failure(EXIT.damaged, `region ${path} has ${file.sizeBytes} bytes but its superblock says ${need}; put the missing part back (nothing was changed)`)
     }
-    return await FileRegion.load(file, superblock)
+    return await FileRegion.load(file, superblock, options.trustSummaries === true ? 'trust' : 'check')
   } catch (error) {
     file.close()
     throw error
@@ -75,23 +79,6 @@ function checkBytes(path: string, sizeBytes: number, segmentBytes: number): void
   if (sizeBytes >= regionMinBytes(segmentBytes)) return
   throw new Failure(EXIT.config, `region ${path}: ${sizeBytes} bytes is smaller than its superblocks and two segments of ${segmentBytes} bytes; ` +
     `it needs at least ${regionMinBytes(segmentBytes)} bytes (nothing was written)`)
-}
-
-/** The newer valid slot; null where both are all zero, which is a region to be formatted. */
-async function readSuperblock(file: RingBlockFile, path: string): Promise<Superblock | null> {
-  const memory = new AlignedMemory(2 * limits.superblockBytes)
-  try {
-    await operation((target) => file.read(memory.address, 2 * limits.superblockBytes, 0, target, 0))
-    const slots = [0, 1].map((i) => decodeSuperblock(memory.bytes.subarray(i * limits.superblockBytes, (i + 1) * limits.superblockBytes), crc))
-    const valid = slots.filter((slot): slot is Superblock => typeof slot === 'object')
-    if (slots.includes('newer')) throw new Failure(EXIT.config, `region ${path} has a newer format than this release reads; run the newer release (nothing was changed)`)
-    if (valid.length > 0) return valid.reduce((a, b) => (b.generation > a.generation ? b : a))
-    if (slots.every((slot) => slot === 'empty')) return null
-    if (slots.includes('foreign')) throw new Failure(EXIT.config, `${path} holds something that is not a Holdfast region; choose another path, or wipe it yourself if it is not wanted (nothing was changed)`)
-    throw new Failure(EXIT.damaged, `region ${path}: both superblocks are damaged; keep the file and take its volumes over on the other holders (nothing was changed)`)
-  } finally {
-    memory.free()
-  }
 }
 
 /**
@@ -159,17 +146,18 @@ export class FileRegion implements Region {
     for (const entry of superblock.volumes.values()) this.#durable.set(entry.volume, { sealed: entry.sealed, base: entry.base })
   }
 
-  static async load(file: RingBlockFile, sb: Superblock): Promise<FileRegion> {
+  static async load(file: RingBlockFile, sb: Superblock, summaries: WalkOptions['summaries']): Promise<FileRegion> {
     const { headers, unreadable } = await readSegmentHeaders(file, sb.incarnation, sb.segmentBytes, sb.segmentCount)
     const { logs: grouped, halfDeleted } = groupLogs(headers)
     const found = await allEnded(grouped.map(async (segments) =>
-      scanLog(file, segments, sb.segmentBytes, sb.volumes.get(segments[0]!.volume)?.base ?? toWon(0))))
-    const ends = new Map(found.flatMap(({ segments }) => segments.flatMap(({ records }) => records)).map(({ header }) => [`${header.volume} ${header.nonce}`, header.won]))
+      scanLog(file, segments, sb.segmentBytes, sb.volumes.get(segments[0]!.volume)?.base ?? toWon(0), summaries)))
+    const ends = new Map(found.flatMap(({ segments }) => segments).flatMap(({ header, count }): [string, Won][] =>
+      (count === 0 ? [] : [[`${header.volume} ${header.nonce}`, toWon(header.firstWon + count - 1)]])))
     await checkUnreadable(file, unreadable, sb.segmentBytes, ({ volume, nonce }) =>
       Math.max(sb.volumes.get(volume)?.base ?? 0, ends.get(`${volume} ${nonce}`) ?? 0))
     const live = found.filter(({ segments }) => {
       const last = segments.at(-1)
-      const end = last?.records.at(-1)?.header.won ?? (last === undefined ? 0 : last.header.firstWon - 1)
+      const end = last === undefined ? 0 : last.header.firstWon + last.count - 1
       return segments.length > 0 && end > (sb.volumes.get(segments[0]!.header.volume)?.base ?? 0)
     })
     const taken = new Set(live.flatMap(({ segments }) => segments.map((s) => s.header.index)))
@@ -178,17 +166,11 @@ export class FileRegion implements Region {
     const pool = new SegmentPool(file, sb.incarnation, sb.segmentBytes, sb.segmentCount, lastUse, free)
     const logs = live.map(({ segments }) => {
       const log = new SegmentedLog(pool, segments[0]!.header)
-      for (const segment of segments) {
-        log.adoptSegment({
-          index: segment.header.index, ordinal: segment.header.ordinal, firstWon: segment.header.firstWon, usedBytes: segment.usedBytes,
-          useSequence: segment.header.useSequence, headerResult: SEGMENT_HEADER_BYTES, writes: 0, released: false,
-        })
-        for (const record of segment.records) log.adoptRecord(record.header, record.offsetBytes)
-      }
+      for (const segment of segments) log.adopt(segment)
       const base = sb.volumes.get(log.volume)?.base ?? toWon(0)
-      const from = Math.max(base, log.start) + 1, first = segments[0]!.header.firstWon
-      if (first > from) {
-        throw new Failure(EXIT.damaged, `region ${file.path}: records ${from} to ${first - 1} of volume ${log.volume}, epoch ${log.epoch}, are not found: the header ` +
+      const first = segments[0]!.header, lost = lostBefore(first, base)
+      if (lost !== null) {
+        throw new Failure(EXIT.damaged, `region ${file.path}: records ${lost} to ${first.firstWon - 1} of volume ${log.volume}, epoch ${log.epoch}, are not found: the header ` +
           'of their segment or the newest superblock is damaged; nothing was changed: keep the file, and take the volume over on another holder')
       }
       log.trim(base)
@@ -250,6 +232,7 @@ export class FileRegion implements Region {
 
   async close(): Promise<void> {
     await Promise.all(this.#deletions)
+    await this.#pool.close()
     await this.#writer.close()
     this.file.close()
   }

@@ -1,30 +1,19 @@
-/**
- * Recovery by scan: which logs are in the region, and how far each is good.
- *
- * A log ends at its first bad record. Whether that is a torn tail or damage is decided by what lies beyond: every
- * record names the won that was known power-safe when it was made, so a later good record that vouches for the bad
- * one proves damage (H4). Without such a witness the bad record was never confirmed as power-safe, and losing it
- * with the power is what `durability = "flush"` allows; with "write" a record is vouched for by those made after it
- * was acknowledged.
- */
+/** Recovery by scan: which logs are in the region, and how far each is good. What is not clear stops it. */
 import { EXIT, Failure } from '../core/failure.js'
-import { HEADER_BYTES, parseHeader, verifyPayload, type RecordHeader } from '../core/record.js'
+import { HEADER_BYTES, type RecordHeader } from '../core/record.js'
 import { won as toWon, type Won } from '../core/units.js'
 import { AlignedMemory } from '../io/memory.js'
 import { allEnded, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
-import type { BlockFile } from '../ports/io.js'
 import { crc } from '../io/crc.js'
 import { SEGMENT_HEADER_BYTES, decodeSegmentHeader, segmentOffset, type SegmentHeader } from './layout.js'
+import { aboveBase, headerAt, isDamaged, readSegment, walkLog, type RegionFile, type WalkOptions } from './walk.js'
 
-export interface FoundRecord { readonly header: RecordHeader; readonly offsetBytes: number }
+/** A segment of a log with the records that are good: their places, or null where the summary has them. */
+export interface FoundSegment { readonly header: SegmentHeader; offsets: number[] | null; count: number; usedBytes: number; lastHeaderCrc: number }
 
-export interface FoundSegment { readonly header: SegmentHeader; readonly records: FoundRecord[]; usedBytes: number }
-
-/** A log's segments in order, each with its good records. */
+/** A log's segments in order. */
 export interface FoundLog { readonly segments: FoundSegment[] }
-
-const CHUNK = 1024 * 1024
 
 export interface FoundHeaders {
   /** Those that carry this region's incarnation. */
@@ -33,7 +22,7 @@ export interface FoundHeaders {
   readonly unreadable: number[]
 }
 
-export async function readSegmentHeaders(file: BlockFile, incarnation: string, segmentBytes: number, segmentCount: number): Promise<FoundHeaders> {
+export async function readSegmentHeaders(file: RegionFile, incarnation: string, segmentBytes: number, segmentCount: number): Promise<FoundHeaders> {
   const memory = new AlignedMemory(SEGMENT_HEADER_BYTES * limits.headerReadsMax)
   const headers: SegmentHeader[] = [], unreadable: number[] = []
   try {
@@ -56,17 +45,26 @@ export async function readSegmentHeaders(file: BlockFile, incarnation: string, s
 }
 
 /** A segment that cannot be told hides nothing as long as every record in it vouches only for what was found, by `end`, elsewhere. */
-export async function checkUnreadable(file: BlockFile, indexes: readonly number[], segmentBytes: number, end: (record: RecordHeader) => number): Promise<void> {
+export async function checkUnreadable(file: RegionFile, indexes: readonly number[], segmentBytes: number, end: (record: RecordHeader) => number): Promise<void> {
+  await eachUntold(file, indexes, segmentBytes, (record, index) => {
+    if (record.flushedWon <= end(record)) return
+    throw new Failure(EXIT.damaged, `region ${file.path}: the header of segment ${index} (byte ${segmentOffset(index, segmentBytes)}) is damaged, and volume ${record.volume}, ` +
+      `epoch ${record.epoch}, was stored up to ${record.flushedWon} and is found up to ${end(record)}; nothing was changed: keep the file, and take the volume over on another holder`)
+  })
+}
+
+/** The record headers in segments whose own header is not readable. A header is good during its call only. */
+export async function eachUntold(
+  file: RegionFile, indexes: readonly number[], segmentBytes: number, visit: (record: RecordHeader, index: number, at: number, segment: Uint8Array) => void,
+): Promise<void> {
   if (indexes.length === 0) return
   const memory = new AlignedMemory(segmentBytes)
   try {
     for (const index of indexes) {
       await readSegment(file, index, segmentBytes, memory)
       for (let at = SEGMENT_HEADER_BYTES; at + HEADER_BYTES <= segmentBytes; at += HEADER_BYTES) {
-        const record = parseHeader(memory.bytes.subarray(at, at + HEADER_BYTES), crc)
-        if ('problem' in record || record.flushedWon <= end(record)) continue
-        throw new Failure(EXIT.damaged, `region ${file.path}: the header of segment ${index} (byte ${segmentOffset(index, segmentBytes)}) is damaged, and volume ${record.volume}, ` +
-          `epoch ${record.epoch}, was stored up to ${record.flushedWon} and is found up to ${end(record)}; nothing was changed: keep the file, and take the volume over on another holder`)
+        const record = headerAt(memory.bytes, at)
+        if (record !== null) visit(record, index, at, memory.bytes)
       }
     }
   } finally {
@@ -107,80 +105,29 @@ export function groupLogs(headers: readonly SegmentHeader[]): { readonly logs: S
   }) }
 }
 
-export async function scanLog(file: BlockFile, found: readonly SegmentHeader[], segmentBytes: number, base: Won): Promise<FoundLog> {
-  // What lies wholly at or below the base was given back, and may be written over half already: it neither counts nor ends the log.
-  const headers = found.filter((_, i) => !(i + 1 < found.length && found[i + 1]!.firstWon <= base + 1))
-  const segments: FoundSegment[] = []
-  const memory = new AlignedMemory(segmentBytes)
-  let expected = headers[0]!.firstWon, previousCrc = headers[0]!.previousHeaderCrc
-  let torn: Won | null = null, where = ''
-  try {
-    for (const header of headers) {
-      await readSegment(file, header.index, segmentBytes, memory)
-      // The records between were lost with the segment before: they are the bad ones, and this segment may vouch for them.
-      if (torn === null && header.firstWon !== expected) torn = expected
-      const segment: FoundSegment = { header, records: [], usedBytes: SEGMENT_HEADER_BYTES }
-      let at = SEGMENT_HEADER_BYTES
-      while (torn === null && at + HEADER_BYTES <= segmentBytes) {
-        const record = goodRecord(file.path, memory.bytes, at, header, expected, previousCrc)
-        if (record === null) break
-        segment.records.push({ header: record, offsetBytes: segmentOffset(header.index, segmentBytes) + at })
-        at += record.lengthBytes
-        segment.usedBytes = at
-        expected = toWon(expected + 1)
-        previousCrc = record.headerCrc
-      }
-      const vouched = highestFlushed(memory.bytes, at, header, segmentBytes)
-      const missing = torn ?? expected
-      // The end of the segment before is the bad place as long as nothing good follows it.
-      if (torn === null) where = `segment ${header.index}, byte ${segmentOffset(header.index, segmentBytes) + at}`
-      if (vouched >= missing && vouched > base) {
-        throw new Failure(EXIT.damaged,
-          `region ${file.path}: record ${missing} of volume ${header.volume}, epoch ${header.epoch} (${where}) is damaged, although a later record ` +
-          `proves that it was stored up to ${vouched}; nothing was changed: keep the file, and take the volume over on another holder`)
-      }
-      if (torn === null) segments.push(segment)
-    }
-  } finally {
-    memory.free()
+/** The first record above the base that the log's first segment does not have, or null. */
+export function lostBefore(first: SegmentHeader, base: Won): Won | null {
+  const from = toWon(Math.max(base, first.start) + 1)
+  return first.firstWon > from ? from : null
+}
+
+export async function scanLog(file: RegionFile, found: readonly SegmentHeader[], segmentBytes: number, base: Won, summaries: WalkOptions['summaries']): Promise<FoundLog> {
+  const segments: FoundSegment[] = [], log = found[0]!
+  const end = await walkLog(file, aboveBase(found, base), segmentBytes, {
+    segment: (header) => { segments.push({ header, offsets: [], count: 0, usedBytes: SEGMENT_HEADER_BYTES, lastHeaderCrc: header.previousHeaderCrc }) },
+    summarized: ({ count, usedBytes, lastHeaderCrc }) => { Object.assign(segments.at(-1)!, { offsets: null, count, usedBytes, lastHeaderCrc }) },
+    record: (record, offsetBytes) => {
+      const segment = segments.at(-1)!
+      segment.offsets!.push(offsetBytes)
+      segment.count++
+      segment.usedBytes += record.lengthBytes
+      segment.lastHeaderCrc = record.headerCrc
+    },
+  }, { payloads: true, summaries })
+  if (isDamaged(end, base)) {
+    throw new Failure(EXIT.damaged,
+      `region ${file.path}: record ${end.missing} of volume ${log.volume}, epoch ${log.epoch} (segment ${end.segment}, byte ${end.offsetBytes}) is damaged, although a later record ` +
+      `proves that it was stored up to ${end.vouchedWon}; nothing was changed: keep the file, and take the volume over on another holder`)
   }
   return { segments }
-}
-
-async function readSegment(file: BlockFile, index: number, segmentBytes: number, memory: AlignedMemory): Promise<void> {
-  const from = segmentOffset(index, segmentBytes)
-  const reads: Promise<number>[] = []
-  for (let at = 0; at < segmentBytes; at += CHUNK) {
-    reads.push(operation((target) => file.read(memory.address + at, Math.min(CHUNK, segmentBytes - at), from + at, target, 0)))
-  }
-  await allEnded(reads)
-}
-
-/** The record that must be here, or null. A record of a newer format stops everything. */
-function goodRecord(path: string, bytes: Uint8Array, at: number, segment: SegmentHeader, expected: Won, previousCrc: number): RecordHeader | null {
-  const header = parseHeader(bytes.subarray(at, at + HEADER_BYTES), crc)
-  if ('problem' in header) {
-    if (header.kind === 'newer') {
-      const place = `segment ${segment.index}, byte ${segmentOffset(segment.index, bytes.length) + at}`
-      throw new Failure(EXIT.config, `region ${path}: ${place}: ${header.problem}; run the newer release (nothing was changed)`)
-    }
-    return null
-  }
-  const belongs = header.volume === segment.volume && header.epoch === segment.epoch && header.nonce === segment.nonce && header.start === segment.start
-  if (!belongs || header.won !== expected || header.previousHeaderCrc !== previousCrc || at + header.lengthBytes > bytes.length) return null
-  if (!verifyPayload(bytes.subarray(at, at + header.lengthBytes), header, crc)) return null
-  // The header's view must not follow the buffer, which the next segment is read into.
-  const own = parseHeader(Uint8Array.prototype.slice.call(bytes, at, at + HEADER_BYTES), crc)
-  return 'problem' in own ? null : own
-}
-
-/** The highest won that a good header of this log at or beyond `at` vouches for; 0 when there is none. */
-function highestFlushed(bytes: Uint8Array, at: number, segment: SegmentHeader, segmentBytes: number): number {
-  let highest = 0
-  for (let i = at; i + HEADER_BYTES <= segmentBytes; i += HEADER_BYTES) {
-    const header = parseHeader(bytes.subarray(i, i + HEADER_BYTES), crc)
-    if ('problem' in header || header.volume !== segment.volume || header.epoch !== segment.epoch || header.nonce !== segment.nonce) continue
-    highest = Math.max(highest, header.flushedWon)
-  }
-  return highest
 }

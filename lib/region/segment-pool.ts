@@ -1,9 +1,22 @@
 /** The region's segments: which are free, which are freed but still being read, and the one way to write. */
 import { assert } from '../core/assert.js'
+import { native } from 'vhost-user-ts-bindings'
+import { BLOCK_BYTES } from '../core/units.js'
+import { AlignedMemory } from '../io/memory.js'
 import { IoError } from '../io/operation.js'
+import { limits } from '../limits.js'
 import type { BlockFile, CompletionTarget } from '../ports/io.js'
+import { HEADER_PART_BYTES, type SummaryBuilder } from './summary.js'
 
 const EIO = 5
+
+/** A segment that its log has left. */
+export interface LeftSegment {
+  /** No write to it is under way: a flush that begins now covers all of it. */
+  quiet(): boolean
+  /** Every record in it is power-safe. */
+  powerSafe(): void
+}
 
 export class SegmentPool {
   readonly file: BlockFile
@@ -17,6 +30,13 @@ export class SegmentPool {
   readonly #pins = new Set<number>()
   readonly #watched = new WeakMap<CompletionTarget, CompletionTarget>()
   #nextPin = 0
+  /** Oldest first. */
+  readonly #left = new Set<LeftSegment>()
+  /** A flush that nobody asked for. */
+  #ownFlush: Promise<void> | null = null
+  readonly #summaries = new Set<Promise<void>>()
+  /** The part of a record's header that was copied last. */
+  #header: { readonly memory: AlignedMemory; readonly view: DataView; readonly copy: Float64Array } | null = null
   #use: number
   appendedBytes = 0
   /** Why this region takes no more writes; a failed write or flush is never tried again (H5). */
@@ -69,7 +89,54 @@ export class SegmentPool {
 
   flush(target: CompletionTarget, token: number): void {
     if (this.failure !== null) { setImmediate(() => target.complete(token, -EIO)); return }
-    this.file.flush(this.#watch(target), token)
+    const covered = [...this.#left].filter((segment) => segment.quiet())
+    if (covered.length === 0) { this.file.flush(this.#watch(target), token); return }
+    this.file.flush(this.#watch({
+      complete: (_token, result) => {
+        target.complete(token, result)
+        if (result < 0) return
+        for (const segment of covered) if (this.#left.delete(segment)) segment.powerSafe()
+      },
+    }), token)
+  }
+
+  /**
+   * Tells the segment when a flush has covered it. Guests that never flush get one of ours now and then; where that
+   * takes too long the oldest segments are given up, and go without a summary.
+   */
+  awaitFlush(segment: LeftSegment): void {
+    this.#left.add(segment)
+    if (this.#left.size > limits.summariesPendingMax) this.#left.delete(this.#left.values().next().value!)
+    if (this.#left.size < limits.summaryFlushAt || this.#ownFlush !== null) return
+    this.#ownFlush = new Promise<void>((resolve) => this.flush({ complete: () => resolve() }, 0)).finally(() => { this.#ownFlush = null })
+  }
+
+  /** Copies what a summary needs of the record at `address`, which its owner may use again at once. */
+  summarize(builder: SummaryBuilder, address: number): void {
+    if (this.#header === null) {
+      const memory = new AlignedMemory(BLOCK_BYTES)
+      this.#header = { memory, view: new DataView(memory.bytes.buffer), copy: Float64Array.of(0, memory.address, HEADER_PART_BYTES, 0) }
+    }
+    this.#header.copy[0] = address
+    native.copy(this.#header.copy, 1)
+    builder.add(this.#header.view)
+  }
+
+  /** `close` waits for it; the answer is nobody's business: a summary that is not there is read around. */
+  writeSummary(memory: AlignedMemory, offsetBytes: number, done: () => void): void {
+    const written = new Promise<void>((resolve) => {
+      this.write(memory.address, memory.lengthBytes, offsetBytes, false, { complete: () => { memory.free(); done(); resolve() } }, 0)
+    }).finally(() => this.#summaries.delete(written))
+    this.#summaries.add(written)
+  }
+
+  /** Nothing is appended any more. */
+  async close(): Promise<void> {
+    // It leads to summaries.
+    await this.#ownFlush
+    await Promise.all(this.#summaries)
+    this.#header?.memory.free()
+    this.#header = null
   }
 
   /** Remembers the first failure; one wrapper a target, so that the hot path allocates nothing. */

@@ -11,6 +11,8 @@ t.test('usage errors: one sentence, and where the help is', async (t) => {
     [['serve'], 'holdfast: required option \'--config <file>\' not specified'],
     [['volume', 'flush'], 'holdfast: missing required argument \'name\''],
     [['status', '--control', 'a', '--config', 'b'], 'holdfast: option \'--control <socket>\' cannot be used with option \'--config <file>\''],
+    [['inspect'], 'holdfast: missing required argument \'region\''],
+    [['salvage', '--backing', 'a', '--out', 'b'], 'holdfast: required option \'--region <path...>\' not specified'],
     [['blk', '--fd', 'three'], 'holdfast: option \'--fd <number>\' argument \'three\' is invalid. A whole number from 0 to 1000000 is needed.'],
     [['blk', '--cache-size', '4GB'], 'holdfast: option \'--cache-size <size>\' argument \'4GB\' is invalid. A size is a number with a unit, like 512MiB or 8GiB.'],
     [['blk', '--quarantine', '60'], 'holdfast: option \'--quarantine <time>\' argument \'60\' is invalid. A duration is a number with a unit, like 500ms or 60s.'],
@@ -32,7 +34,7 @@ t.test('without a command: the help, as an error', async (t) => {
 t.test('help and version', async (t) => {
   const { version } = JSON.parse(readFileSync(join(LAUNCHER, '../../package.json'), 'utf8')) as { version: string }
   t.same(await holdfast('--version'), { code: EXIT.done, stdout: `${version}\n`, stderr: '' })
-  for (const command of [['blk'], ['serve'], ['status'], ['volume', 'flush'], ['pki', 'issue']]) {
+  for (const command of [['blk'], ['serve'], ['status'], ['volume', 'flush'], ['inspect'], ['salvage'], ['pki', 'issue']]) {
     const { code, stdout } = await holdfast(...command, '--help')
     t.equal(code, EXIT.done)
     t.match(stdout, /Examples?:\n {2}holdfast /, command.join(' '))

@@ -25,7 +25,7 @@ function problems(text: string): string[] {
 
 t.test('the smallest configuration, and every default', async (t) => {
   t.same(parseConfig(HOST, '/etc/h.toml'), {
-    host: { name: 'a', control_socket: '/run/holdfast/control.sock', low_latency: false }, region: { path: '/nvme/region', segment_size: 16777216 },
+    host: { name: 'a', control_socket: '/run/holdfast/control.sock', low_latency: false }, region: { path: '/nvme/region', segment_size: 16777216, verify: true },
     replication: undefined, peer: [], volume: [], danger_zone: { enabled: false, backing: {} },
     timing: { renew: 2000, fail_after: 10_000, dead_after: 20_000, quarantine: 60_000, peer_deadline: 5000 },
   })
@@ -49,7 +49,7 @@ t.test('relative paths count from the file, not from where the daemon was starte
 t.test('an unknown key is refused with the nearest known one, in every section', async (t) => {
   for (const [text, problem] of [
     [`${HOST}sise = "3GiB"`, 'region.sise is not a key here; did you mean size?'],
-    [`${HOST}colour = 1`, 'region.colour is not a key here; the keys are path, size, segment_size'],
+    [`${HOST}colour = 1`, 'region.colour is not a key here; the keys are path, size, segment_size, verify'],
     [`${HOST}[volumes]`, 'volumes is not a key here; did you mean volume?'],
     [`${HOST}${PEER}${VOLUME}blockSize = 512`, 'volume[db01].blockSize is not a key here; did you mean block_size?'],
     [`${HOST}${PEER}adress = "x:1"`, 'peer[b].adress is not a key here; did you mean address?'],

@@ -1,5 +1,6 @@
 /** A disk whose operations end when, and how, the test says. */
 import { epoch, won } from '../../lib/core/units.js'
+import { AlignedMemory } from '../../lib/io/memory.js'
 import { operation } from '../../lib/io/operation.js'
 import type { BlockFile, CompletionTarget } from '../../lib/ports/io.js'
 import { segmentOffset } from '../../lib/region/layout.js'
@@ -33,6 +34,7 @@ export function fakePool(): { file: FakeFile; pool: SegmentPool } {
 export const fakeLog = (pool: SegmentPool): SegmentedLog =>
   new SegmentedLog(pool, { volume: VOLUME, epoch: epoch(1), start: won(0), nonce: 'b'.repeat(32) })
 
-/** The fake never looks at the bytes, so they need no address. */
-export const append = (log: SegmentedLog, nth: number, lengthBytes = 8192): Promise<number> =>
-  operation((target) => { log.append(0, lengthBytes, won(nth), nth, false, target, 0) })
+/** The fake never looks at the bytes; the log looks at the header. */
+const blank = new AlignedMemory(4096)
+export const append = (log: SegmentedLog, nth: number, lengthBytes = 8192, durable = false): Promise<number> =>
+  operation((target) => { log.append(blank.address, lengthBytes, won(nth), nth, durable, target, 0) })

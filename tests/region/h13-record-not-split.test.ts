@@ -26,15 +26,18 @@ t.test('records of all sizes lie in one segment each, and are found again', asyn
   t.ok((await again.buildLayer(stored.length, won(0))).dirtySectors >= MAX)
 })
 
-t.test('a record that fills a segment to its last byte is put there, one block more is not', async (t) => {
+/** What a segment of few records keeps free for its summary. */
+const SUMMARY_BYTES = 4096
+
+t.test('a record that fills a segment up to its summary is put there, one block more is not', async (t) => {
   for (const [more, segments] of [[0, 1], [4096, 2]] as const) {
     const lab = new RegionLab(t)
     const log = newLog(await lab.open())
     const first = await put(log, 1, { sectors: MAX })
-    const left = SEGMENT_BYTES - SEGMENT_HEADER_BYTES - first.lengthBytes
+    const left = SEGMENT_BYTES - SEGMENT_HEADER_BYTES - first.lengthBytes - SUMMARY_BYTES
     const second = await put(log, 2, { sectors: sectorsFor(left + more) })
     t.equal(log.bytes, segments * SEGMENT_BYTES)
-    t.equal(lastByteOf(second) + 1 === segmentOffset(segmentOf(first.offset) + 1, SEGMENT_BYTES), more === 0)
+    t.equal(lastByteOf(second) + 1 + SUMMARY_BYTES === segmentOffset(segmentOf(first.offset) + 1, SEGMENT_BYTES), more === 0)
     t.equal(segmentOf(second.offset) - segmentOf(first.offset), segments - 1)
     t.equal((await lab.open()).logs(VOLUME)[0]?.storedLength, 2)
   }
