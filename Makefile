@@ -1,5 +1,5 @@
 # make run and make test install what is missing, build, and go. Everything else is a part of them.
-.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz crash-test clean help
+.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz crash-test bench clean help
 .NOTPARALLEL:
 all: build
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make fuzz      attacks the device and the shim for SECONDS=60; SEED=N begins with that seed'
 	@echo 'make crash-test cuts the power of a volume under load for SECONDS=60, recovers it and checks every sector; SEED=N POINT=N'
 	@echo '               is one crash again; MUTANT=ack-before-durable, trim-before-backing-flush or skip-record-checksum must be caught'
+	@echo 'make bench    measures what a start costs, and prints it; build/bench.json'
 	@echo 'make clean     removes everything that was built, but not node_modules'
 
 build: native
@@ -66,6 +67,9 @@ fuzz: build
 crash-test: build
 	@node --enable-source-maps dist/fixtures/crash/main.js $(if $(and $(SEED),$(filter file,$(origin SECONDS))),,--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(POINT),--point $(POINT)) $(if $(MUTANT),--mutant $(MUTANT)) $(if $(ORDER),--order $(ORDER))
+
+bench: build
+	@node --enable-source-maps dist/fixtures/bench/main.js
 
 clean:
 	@$(MAKE) --no-print-directory -C native clean
