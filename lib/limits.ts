@@ -132,8 +132,27 @@ export const limits = {
   /** The journal's table in memory, and what a journal may hold at the most when it is read back. */
   journalEntriesMax: 4_000_000,
   destageRetryMs: 500,
+
+  /**
+   * A qemu-storage-daemon under a volume: until it serves, from SIGTERM to SIGKILL, the pause before another one, how
+   * long one must have run to be started again at once, and the lines of one that are logged.
+   */
+  blockdevStartMs: 10_000,
+  blockdevStopMs: 2000,
+  blockdevRestartMinMs: 50,
+  blockdevRestartMaxMs: 5000,
+  blockdevSteadyMs: 10_000,
+  blockdevLogLinesMax: 50,
+  /** Payloads under way to it, in two sizes, and the entries of its ring, three for a request. */
+  blockdevSmallBytes: 64 * KIB,
+  blockdevSmallBuffers: 128,
+  blockdevLargeBytes: 1 * MIB,
+  blockdevLargeBuffers: 32,
+  blockdevRingEntries: 512,
 } as const
 
 assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax + 2 * 4096 < limits.segmentBytesMin, 'a record and its summary fit in the smallest segment')
 assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax < limits.frameBytesMax, 'a record fits in a frame')
 assert(limits.memoryWindowOverlapBytes >= limits.queueSizeMax * 16, 'a descriptor table never straddles two windows')
+assert(Math.floor(limits.blockdevRingEntries / 3) >= limits.blockdevSmallBuffers + limits.blockdevLargeBuffers, 'a request that has a buffer finds room in the ring')
+assert(limits.blockdevStopMs < limits.sealTimeoutMs, 'an image is closed before a seal has to be answered')

@@ -1,5 +1,6 @@
 /** Readers of option values; commander turns what they throw into a usage error that names the option. */
 import { InvalidArgumentError } from 'commander'
+import type { BlockdevNode } from '../backing/blockdev/node.js'
 import { parseDuration, parseSize } from '../config/units.js'
 
 export function sizeArgument(text: string): number {
@@ -19,4 +20,12 @@ export const integerArgument = (min: number, max: number) => (text: string): num
   const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN
   if (!(value >= min && value <= max)) throw new InvalidArgumentError(`A whole number from ${min} to ${max} is needed.`)
   return value
+}
+
+export function blockdevArgument(text: string): BlockdevNode {
+  let value: unknown
+  try { value = JSON.parse(text) } catch { /* said below */ }
+  const isNode = typeof value === 'object' && value !== null && typeof (value as { driver?: unknown }).driver === 'string'
+  if (!isNode) throw new InvalidArgumentError('A JSON object with a driver is needed, like {"driver": "raw", "file": {"driver": "file", "filename": "/srv/vm1.raw"}}.')
+  return value as BlockdevNode
 }

@@ -3,7 +3,8 @@ import { Argument, Command, Option } from 'commander'
 import { EXIT } from '../core/failure.js'
 import { VERSION } from '../daemon/version.js'
 import type { ReplayArguments } from './replay.js'
-import { durationArgument, integerArgument, sizeArgument } from './arguments.js'
+import type { BlockdevNode } from '../backing/blockdev/node.js'
+import { blockdevArgument, durationArgument, integerArgument, sizeArgument } from './arguments.js'
 
 const EXIT_CODES = `
 Exit codes:
@@ -43,6 +44,7 @@ function blk(): Command {
     .option('--socket-path <path>', 'listen on this unix socket')
     .option('--fd <number>', 'serve this open socket, listening or connected', integerArgument(0, 1_000_000))
     .option('--blk-file <path>', 'the raw image or block device')
+    .addOption(new Option('--blockdev <json>', 'instead: anything that QEMU can open, as its -blockdev takes it').argParser(blockdevArgument).conflicts('blkFile'))
     .option('--cache <path>', 'cache region; without it writes pass straight through')
     .option('--cache-size <size>', 'size of a region that has to be created', sizeArgument)
     .option('--read-only', 'the guest may not write', false)
@@ -57,6 +59,8 @@ either way: what is not in the file yet is in the cache region, and the next sta
 
 Examples:
   holdfast blk --socket-path /run/vm1.sock --blk-file /srv/vm1.raw --cache /nvme/vm1.region --cache-size 4GiB
+  holdfast blk --socket-path /run/vm2.sock --cache /nvme/vm2.region --cache-size 4GiB \\
+    --blockdev '{"driver": "qcow2", "file": {"driver": "file", "filename": "/srv/vm2.qcow2"}}'
   qemu-system-x86_64 -object memory-backend-memfd,id=m0,size=4G,share=on -machine q35,memory-backend=m0 -m 4G \\
     -chardev socket,id=c0,path=/run/vm1.sock,reconnect=1 -device vhost-user-blk-pci,chardev=c0`)
     .action(async (options: BlkArguments) => (await import('./blk.js')).blk(options))
@@ -66,6 +70,7 @@ export interface BlkArguments {
   readonly socketPath?: string
   readonly fd?: number
   readonly blkFile?: string
+  readonly blockdev?: BlockdevNode
   readonly cache?: string
   readonly cacheSize?: number
   readonly readOnly: boolean

@@ -26,6 +26,8 @@ export interface ConnectOptions {
   readonly packed?: boolean
   /** Virtio features that are not taken although they are offered. */
   readonly refuse?: bigint
+  /** Called when the connection ends by anything but `close`. */
+  readonly lost?: (why: Failure) => void
 }
 
 const DEFAULTS = { queues: 1, queueSize: 128, bufferBytes: 1024 * 1024, timeoutMs: 10_000 } as const
@@ -66,7 +68,7 @@ export class VhostClient {
   }
 
   static async connect(socketPath: string, options: ConnectOptions = {}): Promise<VhostClient> {
-    const client = new VhostClient(socketPath, { ...DEFAULTS, resumable: false, packed: false, refuse: 0n, ...options })
+    const client = new VhostClient(socketPath, { ...DEFAULTS, resumable: false, packed: false, refuse: 0n, lost: () => undefined, ...options })
     try {
       await client.#open()
     } catch (error) {
@@ -81,6 +83,8 @@ export class VhostClient {
   get capacitySectors(): number { return readU64(this.#config, 0) }
   get blockSizeBytes(): number { return (this.#features & FEATURE.blkSize) === 0n ? 512 : this.#config.getUint32(20, true) }
   get readOnly(): boolean { return (this.#features & FEATURE.readOnly) !== 0n }
+  /** The virtio-blk config space as it was at the handshake. */
+  get config(): DataView { return this.#config }
   /** The connection to the back end, for messages that a front end sends now and then. */
   get channel(): Channel {
     if (this.#channel === null) throw this.#lost ?? this.#failure('is not connected')
@@ -182,6 +186,7 @@ export class VhostClient {
     this.#channel = null
     for (const ring of this.rings) ring.stop()
     if (!this.#options.resumable) this.#end(why)
+    this.#options.lost(why)
   }
 
   #end(why: Failure): void {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { TomlError, parse } from 'smol-toml'
+import { withAbsoluteFiles } from '../backing/blockdev/node.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { explain } from './explain.js'
 import { relationProblems } from './relations.js'
@@ -49,7 +50,10 @@ function withAbsolutePaths(config: HostConfig, base: string): HostConfig {
     host: absolute(config.host, ['control_socket']),
     region: absolute(config.region, ['path']),
     replication: config.replication === undefined ? undefined : absolute(config.replication, ['certificate', 'key', 'ca']),
-    volume: config.volume.map((volume) => absolute(volume, ['backing', 'socket', 'claims'])),
+    volume: config.volume.map((volume) => ({
+      ...absolute(volume, ['backing', 'socket', 'claims']),
+      ...(typeof volume.backing === 'string' ? {} : { backing: { blockdev: withAbsoluteFiles(volume.backing.blockdev, base) } }),
+    })),
     danger_zone: {
       ...config.danger_zone,
       backing: Object.fromEntries(Object.entries(config.danger_zone.backing).map(([name, b]) => [name, absolute(b, ['error_file'])])),

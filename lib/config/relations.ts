@@ -1,4 +1,5 @@
 /** What no single key of the configuration can tell: keys that contradict each other. */
+import { locationOf, nodeProblems } from '../backing/blockdev/node.js'
 import type { HostConfig, VolumeConfig } from './schema.js'
 import { formatAddress, formatDuration } from './units.js'
 
@@ -13,7 +14,10 @@ export function relationProblems(config: HostConfig): string[] {
   peers(config, add)
   paths(config, add)
   const names = config.volume.map((v) => v.name)
-  for (const volume of config.volume) replicas(volume, config, add)
+  for (const volume of config.volume) {
+    replicas(volume, config, add)
+    blockdev(volume, add)
+  }
   for (const name of Object.keys(config.danger_zone.backing)) {
     add(!config.danger_zone.enabled, `danger_zone.backing.${name} needs danger_zone.enabled = true`)
     add(!names.includes(name), `danger_zone.backing.${name} is no volume; the volumes are ${names.join(', ') || 'none'}`)
@@ -64,9 +68,15 @@ function paths({ host, region, volume }: HostConfig, add: Add): void {
   for (const v of volume) {
     add(names.has(v.name), `volume[${v.name}] is there twice`)
     names.add(v.name)
-    claim(`volume[${v.name}].backing`, v.backing)
+    claim(`volume[${v.name}].backing`, typeof v.backing === 'string' ? v.backing : locationOf(v.backing.blockdev))
     socket(`volume[${v.name}].socket`, v.socket)
   }
+}
+
+function blockdev({ name, backing, claims }: VolumeConfig, add: Add): void {
+  if (typeof backing === 'string') return
+  for (const problem of nodeProblems(backing.blockdev)) add(true, `volume[${name}].backing.blockdev: ${problem}`)
+  add(claims === undefined, `volume[${name}].claims is missing; beside a blockdev there is no folder for its claim: set it to a directory that all hosts of this volume share`)
 }
 
 function replicas(volume: VolumeConfig, { host, peer }: HostConfig, add: Add): void {

@@ -1,5 +1,6 @@
 /** The configuration file: every key, its range and its default, in one place. docs/configuration.md is tested against it. */
 import { z } from 'zod'
+import type { BlockdevNode } from '../backing/blockdev/node.js'
 import { limits } from '../limits.js'
 import { parseAddress, parseDuration, parseSize } from './units.js'
 
@@ -25,6 +26,11 @@ const address = z.string({ error: ADDRESS }).transform((value, context) => {
 })
 
 const path = z.string({ error: 'must be a path' }).min(1, 'must be a path').refine((text) => !text.includes('\0'), 'must be a path')
+const BACKING = 'must be a path, or a table with blockdev, which has a driver, in QEMU\'s words: { blockdev = { driver = "nbd", ... } }'
+/** QEMU knows what it may contain. */
+const blockdev = z.looseObject({ driver: z.string().min(1) }).refine((table) => z.json().safeParse(table).success)
+  .transform((table) => table as unknown as BlockdevNode)
+const backing = z.union([path, z.strictObject({ blockdev })], { error: BACKING })
 const flag = z.boolean({ error: 'must be true or false' })
 const pattern = (regex: RegExp, message: string) => z.string({ error: message }).regex(regex, message)
 const hostId = pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be a host id: small letters, digits and "-", at most 63')
@@ -66,7 +72,7 @@ export const timingSchema = z.strictObject({
 
 export const volumeSchema = z.strictObject({
   name: givenName,
-  backing: path,
+  backing,
   socket: path,
   claims: path.optional(),
   policy: z.enum(['write-back', 'write-through']).default('write-back'),

@@ -1,19 +1,18 @@
 /** `holdfast blk`: one volume in the foreground, by the conventions of QEMU's back end programs, without any config. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { existsSync } from 'node:fs'
-import { hostname } from 'node:os'
-import { basename, dirname, resolve } from 'node:path'
+import { hostname, tmpdir } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
+import { locationOf, withAbsoluteFiles } from '../backing/blockdev/node.js'
 import { lockImage } from '../backing/image-lock.js'
-import { openBacking, type OpenedBacking } from '../backing/open.js'
+import { describeSource, openBacking, type BackingSource, type OpenedBacking } from '../backing/open.js'
 import { PosixDirClaimStore } from '../claim/posix-dir.js'
 import type { Logger } from '../control/log.js'
 import type { Claim } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
-import { isBlockDevice } from '../io/block-file.js'
 import { IoRing } from '../io/ring.js'
-import { storageRing } from '../io/storage-ring.js'
 import { limits } from '../limits.js'
 import type { GuestVolume } from '../ports/guest.js'
 import { openRegion } from '../region/region.js'
@@ -25,7 +24,7 @@ import { planJournal, refuseLeftJournal } from './journal.js'
 
 export interface BlkOptions {
   readonly socket: { readonly path: string } | { readonly fd: number }
-  readonly blkFile: string
+  readonly image: BackingSource
   readonly cache: string | null
   readonly cacheBytes: number | null
   readonly readOnly: boolean
@@ -49,14 +48,36 @@ const DESTAGE = { delayMs: 1000, atBytes: 64 * 1024 * 1024 } as const
 
 const hostId = (): string => hostname().toLowerCase().replace(/[^a-z0-9-]/g, '-').replace(/^-+/, '').slice(0, 63) || 'localhost'
 
+/** What is served, as its path or in words, and the name of its claim. */
+interface Image extends OpenedBacking { readonly shown: string; readonly name: string }
+
 export async function startBlk(options: BlkOptions, log: Logger, progress: (done: number, total: number) => void): Promise<RunningBlk> {
-  const path = resolve(options.blkFile)
-  const ring = new IoRing(), storage = storageRing(path, isBlockDevice(path))
-  const opened = await openBacking(storage, { path, readOnly: options.readOnly, danger: null })
-  if (!opened.isBlockDevice) lockImage(opened.fd, path, options.readOnly)
   const where = 'path' in options.socket ? options.socket.path : `descriptor ${options.socket.fd}`
-  if (options.cache === null) return bypass(storage, options, opened, path, where, log)
-  return cached(ring, storage, options, opened, path, where, log, progress)
+  const image = await openImage(options, log)
+  try {
+    return await (options.cache === null ? bypass(options, image, where, log) : cached(options, image, where, log, progress))
+  } catch (error) {
+    await image.detach()
+    image.close()
+    throw error
+  }
+}
+
+async function openImage(options: BlkOptions, log: Logger): Promise<Image> {
+  const source = typeof options.image === 'string' ? resolve(options.image) : { blockdev: withAbsoluteFiles(options.image.blockdev, process.cwd()) }
+  const opened = await openBacking(null, {
+    source, readOnly: options.readOnly, danger: null, settleMs: options.cache === null ? 0 : options.quarantineMs, warn: (m) => log.warn(m),
+    runDirectory: 'path' in options.socket ? `${resolve(options.socket.path)}.qsd` : join(tmpdir(), `holdfast-${process.pid}.qsd`),
+  })
+  const shown = describeSource(source), name = typeof source === 'string' ? claimName(basename(source)) : claimName(basename(locationOf(source.blockdev)))
+  try {
+    if (opened.kind === 'file') lockImage(opened.fd, shown, options.readOnly)
+    await opened.attachNow()
+  } catch (error) {
+    opened.close()
+    throw error
+  }
+  return { ...opened, shown, name }
 }
 
 function serve(options: BlkOptions, name: string, volume: GuestVolume, log: Logger): { device: DeviceServer; ended: Promise<void> } {
@@ -66,62 +87,61 @@ function serve(options: BlkOptions, name: string, volume: GuestVolume, log: Logg
   return { device, ended }
 }
 
-async function bypass(storage: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger): Promise<RunningBlk> {
-  const { backing } = opened
-  await refuseDirty(opened, path)
+async function bypass(options: BlkOptions, image: Image, where: string, log: Logger): Promise<RunningBlk> {
+  const { backing, shown, name } = image
+  await refuseDirty(image)
   const volume = new BypassVolume(backing, {
-    capacitySectors: backing.sizeBytes / 512, blockSizeBytes: 512, readOnly: options.readOnly, serial: basename(path).slice(0, 20),
+    capacitySectors: backing.sizeBytes / 512, blockSizeBytes: 512, readOnly: options.readOnly, serial: (image.kind === 'blockdev' ? name : basename(shown)).slice(0, 20),
     writeCache: options.durability === 'flush', discards: backing.discards,
   })
-  const { device, ended } = serve(options, basename(path), volume, log)
+  const { device, ended } = serve(options, basename(shown), volume, log)
   return {
-    banner: `serving ${path} on ${where}, policy bypass: no --cache was given, so writes go straight to the file`, ended,
+    banner: `serving ${shown} on ${where}, policy bypass: no --cache was given, so writes go straight to the file`, ended,
     stop: async () => {
       device.close()
-      await storage.drain()
-      backing.close()
+      await image.storage?.drain()
+      await image.detach()
+      image.close()
       return true
     },
   }
 }
 
-/** Beside the image, where another host that shares it would look; for a device node, which has no shared folder, beside the region. */
-const claimDirectory = (path: string, opened: OpenedBacking, cache: string): string =>
-  opened.isBlockDevice ? `${resolve(cache)}.holdfast` : `${dirname(path)}/.holdfast`
+/** Beside the image, where another host that shares it would look; for what has no shared folder, beside the region. */
+const claimDirectory = (image: Image, cache: string): string => image.kind === 'file' ? `${dirname(image.shown)}/.holdfast` : `${resolve(cache)}.holdfast`
 
-const claimName = (path: string): string => basename(path).replace(/[^A-Za-z0-9._-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64) || 'disk'
+const claimName = (name: string): string => name.replace(/[^A-Za-z0-9._-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64) || 'disk'
 
 /** Served without its region, an image that was not released would show old data as if it were the newest. */
-async function refuseDirty(opened: OpenedBacking, path: string): Promise<void> {
-  // The claim of a block device is beside its region, which nobody names here.
-  const directory = `${dirname(path)}/.holdfast`
-  if (opened.isBlockDevice || !existsSync(`${directory}/${claimName(path)}`)) return
-  const claim = await new PosixDirClaimStore(directory, claimName(path)).read()
+async function refuseDirty({ kind, shown, name }: Image): Promise<void> {
+  // The claim of anything but a file is beside its region, which nobody names here.
+  const directory = `${dirname(shown)}/.holdfast`
+  if (kind !== 'file' || !existsSync(`${directory}/${name}`)) return
+  const claim = await new PosixDirClaimStore(directory, name).read()
   if (claim !== null && claim.released !== true) {
-    throw new Failure(EXIT.damaged, `${path} has data that is only in the cache region of its last run, on host ${claim.owner.host}; ` +
+    throw new Failure(EXIT.damaged, `${shown} has data that is only in the cache region of its last run, on host ${claim.owner.host}; ` +
       'give the region that was used then with --cache, there (nothing was changed)')
   }
 }
 
 async function cached(
-  ring: IoRing, storage: IoRing, options: BlkOptions, opened: OpenedBacking, path: string, where: string, log: Logger, progress: (done: number, total: number) => void,
+  options: BlkOptions, image: Image, where: string, log: Logger, progress: (done: number, total: number) => void,
 ): Promise<RunningBlk> {
-  const { backing } = opened
-  const name = claimName(path)
+  const { backing, shown, name } = image
   const host = hostId()
-  const store = new PosixDirClaimStore(claimDirectory(path, opened, options.cache!), name)
+  const store = new PosixDirClaimStore(claimDirectory(image, options.cache!), name)
   const claim = await store.read()
-  if (claim !== null && claim.owner.host !== host) await refuseLive(store, claim, path)
+  if (claim !== null && claim.owner.host !== host) await refuseLive(store, claim, shown)
   if (claim !== null && !existsSync(options.cache!) && claim.released !== true && claim.owner.host === host) {
-    throw new Failure(EXIT.damaged, `${path} has data that is only in the cache region of its last run, and ${options.cache} does not exist; give the region that was used then (nothing was changed)`)
+    throw new Failure(EXIT.damaged, `${shown} has data that is only in the cache region of its last run, and ${options.cache} does not exist; give the region that was used then (nothing was changed)`)
   }
-  const region = await openRegion(ring, options.cache!, {
+  const ring = new IoRing(), region = await openRegion(ring, options.cache!, {
     host, sizeBytes: options.cacheBytes, segmentBytes: segmentBytes(options.cacheBytes), progress,
   })
   const holder = new Holder(region)
-  // A device has no folder beside it that all hosts share, and there is no configuration to name one.
-  const wanted = options.order ?? (opened.isBlockDevice ? 'cut' : null)
-  const { order, journal } = planJournal(storage, { name, image: path, folder: null, order: wanted, danger: null }, opened)
+  // What is no file has no folder beside it that all hosts share, and there is no configuration to name one.
+  const wanted = options.order ?? (image.kind === 'file' ? null : 'cut')
+  const { order, journal } = planJournal({ name, image: shown, folder: null, order: wanted, danger: null }, image)
   const volume = new Volume({
     name, readOnly: options.readOnly,
     guest: {
@@ -137,17 +157,18 @@ async function cached(
     nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
   await volume.start()
-  if (volume.claim === null) await refuseLeftJournal(journal, path)
+  if (volume.claim === null) await refuseLeftJournal(journal, shown)
   const { device, ended } = serve(options, name, volume, log)
   return {
-    banner: `serving ${path} on ${where}, policy write-back without copies, order ${order}: acknowledged writes are in ${options.cache} first`, ended,
+    banner: `serving ${shown} on ${where}, policy write-back without copies, order ${order}: acknowledged writes are in ${options.cache} first`, ended,
     stop: async () => {
       device.close()
       const clean = await volume.release(limits.stopTimeoutMs) !== 'dirty'
       await volume.stop()
       await ring.drain()
       await region.close()
-      backing.close()
+      await image.detach()
+      image.close()
       return clean
     },
   }
@@ -157,12 +178,12 @@ const segmentBytes = (cacheBytes: number | null): number =>
   cacheBytes !== null && cacheBytes < 16 * limits.segmentBytesDefault ? limits.segmentBytesMin * 2 : limits.segmentBytesDefault
 
 /** Another host's claim: refused at once when it lives, with the time to wait when it may be dead. */
-async function refuseLive(store: PosixDirClaimStore, claim: Claim, path: string): Promise<void> {
+async function refuseLive(store: PosixDirClaimStore, claim: Claim, shown: string): Promise<void> {
   if (claim.released === true) return
   const before = await store.readBeat()
   await sleep(TIMING.renewMs * 1.5)
   const after = await store.readBeat()
   const alive = after !== null && (before === null || after.counter !== before.counter || after.epoch !== before.epoch)
-  throw new Failure(EXIT.unsafe, `${path} is held by host ${claim.owner.host} (epoch ${claim.epoch}, claim in ${store.where})` +
+  throw new Failure(EXIT.unsafe, `${shown} is held by host ${claim.owner.host} (epoch ${claim.epoch}, claim in ${store.where})` +
     `${alive ? ', which is alive' : ', which has not renewed its claim just now but holds data that is nowhere else'}; stop it there cleanly first (nothing was changed)`)
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { attachImage, heldName, imagePath, releaseImage } from '../backing/guard.js'
+import type { DangerOptions } from '../backing/danger.js'
 import { openBacking, type OpenedBacking } from '../backing/open.js'
 import { PosixDirClaimStore } from '../claim/posix-dir.js'
 import type { HostConfig, VolumeConfig } from '../config/schema.js'
@@ -9,12 +10,11 @@ import { EXIT, Failure } from '../core/failure.js'
 import type { GuestView } from '../core/claim.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
-import { isBlockDevice } from '../io/block-file.js'
-import { storageRing } from '../io/storage-ring.js'
 import { limits } from '../limits.js'
 import type { Logger } from '../control/log.js'
 import { ThrottledVolume } from '../volume/throttled-volume.js'
 import { Volume } from '../volume/volume.js'
+import { ClosingStore } from './closing-store.js'
 import type { Host, HostedVolume } from './host.js'
 import { planJournal, refuseLeftJournal } from './journal.js'
 
@@ -31,6 +31,8 @@ export interface VolumeSetup {
   readonly peers: readonly string[]
 }
 
+const CLOSE_MS = 200
+
 export function guestView(config: VolumeConfig, opened: OpenedBacking): GuestView {
   return {
     capacityBytes: opened.backing.sizeBytes, blockSizeBytes: config.block_size, serial: config.serial ?? config.name.slice(0, 20),
@@ -38,23 +40,39 @@ export function guestView(config: VolumeConfig, opened: OpenedBacking): GuestVie
   }
 }
 
-export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): Promise<RunningVolume> {
-  const { config, timing } = setup
-  const image = resolve(config.backing)
-  const danger = setup.danger.backing[config.name]
+interface VolumeImage {
+  readonly opened: OpenedBacking
+  /** Null for what QEMU opens: it has no name of ours that could be taken away. */
+  readonly path: string | null
+  readonly claims: string
+  readonly faults: DangerOptions | null
+}
+
+async function openImage({ config, timing, danger: { backing: dangers } }: VolumeSetup, log: Logger): Promise<VolumeImage> {
+  const { backing: source, socket, name } = config, danger = dangers[name]
+  const path = typeof source === 'string' ? resolve(source) : null
   const faults = danger === undefined ? null : {
     readDelayMs: danger.read_delay, writeDelayMs: danger.write_delay, flushDelayMs: danger.flush_delay, errorRate: danger.error_rate,
     errorFile: danger.error_file ?? null,
   }
-  const path = config.guard ? imagePath(image) : image, storage = storageRing(path, isBlockDevice(path))
-  const opened = await openBacking(storage, { path, readOnly: config.read_only, danger: faults })
-  if (opened.isBlockDevice && config.claims === undefined) {
-    opened.backing.close()
-    throw new Failure(EXIT.config, `volume ${config.name}: its backing ${image} is a block device, so there is no shared folder beside it; ` +
-      'set claims to a directory that all hosts of this volume share')
-  }
-  const store = new PosixDirClaimStore(config.claims ?? join(dirname(image), '.holdfast'), config.name)
-  const { order, journal } = planJournal(storage, { name: config.name, image, folder: config.journal ?? null, order: config.order ?? null, danger: faults }, opened)
+  const opened = await openBacking(null, {
+    source: path === null ? source : config.guard ? imagePath(path) : path, readOnly: config.read_only,
+    runDirectory: `${socket}.qsd`, settleMs: timing.quarantine, warn: (m) => log.warn(m),
+    danger: faults,
+  })
+  const claims = config.claims ?? (opened.kind === 'file' && path !== null ? join(dirname(path), '.holdfast') : null)
+  if (claims !== null) return { opened, path, claims, faults }
+  opened.close()
+  throw new Failure(EXIT.config, `volume ${name}: its backing ${opened.backing.path} is a block device, so there is no shared folder beside it; ` +
+    'set claims to a directory that all hosts of this volume share')
+}
+
+export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): Promise<RunningVolume> {
+  const { config, timing } = setup
+  const { opened, path: image, claims, faults } = await openImage(setup, log)
+  const store = new ClosingStore(new PosixDirClaimStore(claims, config.name), () => opened.detach())
+  const place = { name: config.name, image: image ?? opened.backing.path, folder: config.journal ?? null, order: config.order ?? null, danger: faults }
+  const { order, journal } = planJournal(place, opened)
   let guardedAs: string | null = null
   let device: DeviceServer | null = null
   const volume = new Volume({
@@ -69,14 +87,25 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
     resized: () => { device?.configChanged() },
     owned: async () => {
+      await opened.attach()
       if (!config.guard) return
+      if (image === null) { log.info(`${opened.backing.path} keeps its name; QEMU's image lock guards it while this host has it, where its storage has locks`); return }
       const guarded = attachImage(image, { host: host.holder.self.host, volume: config.name, socket: config.socket, claims: store.where })
       guardedAs = guarded.guardedAs
       if (guarded.reason !== null) log.warn(`${image} is unguarded: ${guarded.reason}`)
     },
   })
-  await volume.start()
-  if (volume.claim === null) await refuseLeftJournal(journal, image)
+  try {
+    await volume.start()
+    if (volume.claim === null) await refuseLeftJournal(journal, place.image)
+  } catch (error) {
+    await volume.stop()
+    await opened.detach()
+    opened.close()
+    throw error
+  }
+  // A hand-over closes the image itself; a volume that was lost in any other way is noticed here.
+  const watch = setInterval(() => { if (volume.driver.state.phase !== 'serving') void opened.detach() }, CLOSE_MS)
   const rates = { iops: config.limit_iops ?? null, bytesPerSecond: config.limit_bandwidth ?? null, burstMs: config.limit_burst }
   const shown = rates.iops === null && rates.bytesPerSecond === null ? volume : new ThrottledVolume(volume, rates, native.bootTimeMs)
   const served = device = serveDevice({
@@ -85,18 +114,20 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   })
   const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {
-    volume, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs, requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,
-    errors: () => opened.backing.errorGeneration,
+    volume, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs,
+    requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,
+    errors: () => opened.backing.errorGeneration, closeImage: () => opened.detach(), reopenImage: () => opened.reopen(),
     stop: async (timeoutMs) => {
       served.close()
       const outcome = await volume.release(timeoutMs)
       await volume.stop()
       // Only who had the volume to the end may give the image its name back: a standby does not know who has it now.
-      if (outcome === 'released' && config.guard) releaseImage(image)
-      if (outcome === 'released') log.info(`released: everything is on the backing${config.guard ? `, and ${heldName(image)} is ${image} again` : ''}`)
-      opened.backing.close()
-      // A storage that hangs has its ring until this process ends.
-      if (storage.inFlight === 0) storage.close()
+      const guarded = config.guard && image !== null
+      if (outcome === 'released' && guarded) releaseImage(image)
+      if (outcome === 'released') log.info(`released: everything is on the backing${guarded ? `, and ${heldName(image)} is ${image} again` : ''}`)
+      clearInterval(watch)
+      await opened.detach()
+      opened.close()
       return outcome !== 'dirty'
     },
   }

@@ -33,6 +33,10 @@ export interface HostedVolume {
   readonly order: VolumeStatus['order']
   /** The VM whose disk it is; null: not told. */
   readonly domain: string | null
+  /** Resolves when nothing here has the image open, so that another host may open it. */
+  closeImage(): Promise<void>
+  /** The backing's size, as it is now, is seen afterwards. */
+  reopenImage(): Promise<void>
 }
 
 export interface HostParts {
@@ -97,9 +101,12 @@ export class Host implements PeerHandler, HostControl {
     const hosted = this.#byId(volume)
     if (hosted !== undefined) {
       await hosted.volume.onSeal(message, (reply) => {
+        if (reply.type !== 'sealed') { answer(reply); return }
         // The owner of that epoch may be cut off from the storage and write nothing: it learns from its replica (R6).
-        if (reply.type === 'sealed') this.replica.sealed(volume, message.epoch, peer.host)
-        answer(reply)
+        this.replica.sealed(volume, message.epoch, peer.host)
+        // Still serving: it was asked about an epoch that it has left behind.
+        if (hosted.volume.serving) answer(reply)
+        else void hosted.closeImage().then(() => answer(reply))
       })
       return
     }
@@ -154,7 +161,11 @@ export class Host implements PeerHandler, HostControl {
     throw new Failure(EXIT.usage, `no volume of domain ${choice.domain} on this host; domains are named by domain = "..." in [[volume]]`)
   }
 
-  async resize(name: string): Promise<ResizeResult> { return { volume: name, ...await this.#named(name).volume.operations.resize() } }
+  async resize(name: string): Promise<ResizeResult> {
+    const { volume, reopenImage } = this.#named(name)
+    if (volume.serving) await reopenImage()
+    return { volume: name, ...await volume.operations.resize() }
+  }
 
   async flush(name: string, upTo: number | null, progress: Progress): Promise<FlushResult> {
     const { volume } = this.#named(name)

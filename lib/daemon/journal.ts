@@ -1,9 +1,8 @@
 /** Where a volume's cut journal is, and what is done about one that nobody can account for. */
-import { join } from 'node:path'
-import { openBacking, type OpenedBacking } from '../backing/open.js'
+import { dirname, join } from 'node:path'
+import { openBeside, type OpenedBacking } from '../backing/open.js'
 import type { DangerOptions } from '../backing/danger.js'
 import { EXIT, Failure } from '../core/failure.js'
-import type { IoRing } from '../io/ring.js'
 import { storageRing } from '../io/storage-ring.js'
 import { SlottedJournal } from '../journal/cut-journal.js'
 import { FileSlots } from '../journal/file-slots.js'
@@ -12,7 +11,7 @@ import type { DestageOrder } from '../volume/destager.js'
 
 export interface JournalPlace {
   readonly name: string
-  /** The image as its VM names it. */
+  /** The image as its VM names it, or in words. */
   readonly image: string
   /** A folder that all hosts of the volume share; null: beside the image. */
   readonly folder: string | null
@@ -22,15 +21,15 @@ export interface JournalPlace {
 }
 
 /** Throws Failure(config) where the order needs a journal and there is no place for it. */
-export function planJournal(storage: IoRing, place: JournalPlace, opened: OpenedBacking): { order: DestageOrder; journal: CutJournal | null } {
-  const stem = place.folder !== null ? join(place.folder, place.name) : opened.isBlockDevice ? null : place.image
+export function planJournal(place: JournalPlace, opened: OpenedBacking): { order: DestageOrder; journal: CutJournal | null } {
+  const stem = place.folder !== null ? join(place.folder, place.name) : opened.kind !== 'file' ? null : place.image
   if (stem === null && (place.order ?? 'journal') === 'journal') {
     throw new Failure(EXIT.config, `volume ${place.name}: its backing ${place.image} is no file, so there is no place beside it for the journal of ` +
       'order = "journal"; set journal to a folder that all hosts of this volume share, or choose order = "flush" or "cut"')
   }
-  const ring = place.folder === null ? storage : storageRing(place.folder, false)
-  const open = async (path: string) => (await openBacking(ring, { path, readOnly: false, danger: place.danger })).backing
-  return { order: place.order ?? 'journal', journal: stem === null ? null : new SlottedJournal(new FileSlots(stem, open)) }
+  if (stem === null) return { order: place.order ?? 'journal', journal: null }
+  const ring = place.folder === null && opened.storage !== null ? opened.storage : storageRing(dirname(stem), false)
+  return { order: place.order ?? 'journal', journal: new SlottedJournal(new FileSlots(stem, (path) => openBeside(ring, path, place.danger))) }
 }
 
 /** Without a claim nobody knows whether the image is still the one that the journal is for. Throws Failure(damaged). */

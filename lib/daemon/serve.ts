@@ -54,6 +54,8 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
       const hosted = await startVolume(host, setup, log.child(volume.name))
       running.push(hosted)
       host.add(hosted)
+      // Peers that connected while its image was looked at told the others only.
+      hosted.volume.membersChanged()
     }
     await control.start()
   } catch (error) {

@@ -8,7 +8,7 @@ t.test('what is missing or contradictory', async (t) => {
   for (const [args, sentence] of [
     [['--blk-file', 'x'], 'give either --socket-path PATH or --fd NUMBER'],
     [['--blk-file', 'x', '--socket-path', 's', '--fd', '3'], 'give either --socket-path PATH or --fd NUMBER'],
-    [['--socket-path', 's'], '--blk-file PATH is missing: the raw image or block device to serve'],
+    [['--socket-path', 's'], '--blk-file PATH is missing: the raw image or block device to serve (or --blockdev JSON)'],
     [['--socket-path', 's', '--blk-file', 'x', '--cache-size', '1GiB'], '--cache-size needs --cache PATH'],
   ] as const) t.same(await holdfast('blk', ...args), { code: EXIT.usage, stdout: '', stderr: `holdfast: ${sentence}\n` })
 })

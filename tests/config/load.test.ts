@@ -46,6 +46,15 @@ t.test('relative paths count from the file, not from where the daemon was starte
   t.equal(config.danger_zone.backing['v']!.error_file, '/etc/holdfast/e')
 })
 
+t.test('a backing in QEMU\'s own words, inline or as sections', async (t) => {
+  const rest = VOLUME.replace(/backing = .*\n/, '') + 'claims = "/san/claims"\n'
+  const wanted = { blockdev: { driver: 'qcow2', file: { driver: 'file', filename: '/etc/db01.qcow2' }, cache: { 'no-flush': false } } }
+  for (const written of [
+    'backing = { blockdev = { driver = "qcow2", file = { driver = "file", filename = "db01.qcow2" }, cache = { no-flush = false } } }\n',
+    '[volume.backing.blockdev]\ndriver = "qcow2"\ncache.no-flush = false\n[volume.backing.blockdev.file]\ndriver = "file"\nfilename = "../etc/db01.qcow2"\n',
+  ]) t.same(parseConfig(HOST + PEER + rest + written, '/etc/h.toml').volume[0]!.backing, wanted)
+})
+
 t.test('an unknown key is refused with the nearest known one, in every section', async (t) => {
   for (const [text, problem] of [
     [`${HOST}sise = "3GiB"`, 'region.sise is not a key here; did you mean size?'],
@@ -68,6 +77,8 @@ t.test('a wrong value is named with its key and what is legal', async (t) => {
     [`${HOST}${PEER}${VOLUME}copies = 3`, 'volume[db01].copies = 3 must be a whole number from 0 to 2'],
     [`${HOST}${PEER}${VOLUME}copies = 0.5`, 'volume[db01].copies = 0.5 must be a whole number from 0 to 2'],
     [`${HOST}${PEER}${VOLUME}policy = "writeback"`, 'volume[db01].policy = "writeback" must be "write-back" or "write-through"'],
+    [`${HOST}${PEER}${VOLUME}`.replace('"/san/db01.raw"', '{ driver = "qcow2" }'),
+      'volume[db01].backing must be a path, or a table with blockdev, which has a driver, in QEMU\'s words: { blockdev = { driver = "nbd", ... } }'],
     [`${HOST}${PEER}${VOLUME}block_size = 1024`, 'volume[db01].block_size = 1024 must be 512 or 4096'],
     [`${HOST}${PEER}${VOLUME}guard = "no"`, 'volume[db01].guard = "no" must be true or false'],
     [`${HOST}${PEER}${VOLUME}serial = "a b"`, 'volume[db01].serial = "a b" must be at most 20 printable ASCII characters without a space'],

@@ -8,6 +8,9 @@ const PEERS = `[replication]\nlisten = "127.0.0.1:7400"\ninsecure = true\n${peer
 const volume = (name: string, more = '', backing = `/san/${name}`, socket = `/run/${name}`): string =>
   `[[volume]]\nname = "${name}"\nbacking = "${backing}"\nsocket = "${socket}"\n${more}`
 
+const CLAIMS = 'claims = "/san/claims"\n'
+const blockdev = (name: string, table: string, more = ''): string => volume(name, more).replace(/backing = .*/, `backing = { blockdev = { ${table} } }`)
+
 function problems(text: string): string[] {
   try {
     parseConfig(text, '/etc/h.toml')
@@ -53,6 +56,15 @@ const cases: Readonly<Record<string, readonly (readonly [text: string, ...proble
     [HOST + PEERS + volume('v') + volume('w', '', '/san/w', '/run/v'), 'volume[w].socket = "/run/v" is volume[v].socket already; each needs a path of its own'],
     [HOST + PEERS + volume('v', '', '/nvme/region'), 'volume[v].backing = "/nvme/region" is region.path already; each needs a path of its own'],
     [HOST + PEERS + volume('v', '', '/san/v', '/run/holdfast/control.sock'), 'volume[v].socket = "/run/holdfast/control.sock" is host.control_socket already; each needs a path of its own'],
+  ],
+  'a blockdev needs a place for its claim, keeps its promises, and is nobody else\'s disk': [
+    [HOST + PEERS + blockdev('v', 'driver = "nbd", server = { type = "unix", path = "/n" }'),
+      'volume[v].claims is missing; beside a blockdev there is no folder for its claim: set it to a directory that all hosts of this volume share'],
+    [HOST + PEERS + blockdev('v', 'driver = "nbd", reconnect-delay = 3', CLAIMS),
+      'volume[v].backing.blockdev: reconnect-delay hides that the server was away, and what it forgot; leave it out: what fails meanwhile is written again'],
+    [HOST + PEERS + volume('w') + blockdev('v', 'driver = "qcow2", file = { driver = "file", filename = "/san/w" }', CLAIMS),
+      'volume[v].backing = "/san/w" is volume[w].backing already; each needs a path of its own'],
+    [HOST + PEERS + blockdev('v', 'driver = "qcow2", file = { driver = "file", filename = "/san/v" }', CLAIMS)],
   ],
   'socket paths are counted in bytes': [
     [HOST + PEERS + volume('v', '', '/san/v', `/${'s'.repeat(94)}`)],

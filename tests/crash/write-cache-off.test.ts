@@ -38,7 +38,7 @@ t.test('each write after it is there when it was acknowledged', async (t) => {
 
 t.test('a volume without a cache: writes, zeroes and discards', async (t) => {
   const work = new Workspace('bypass'), timeline = new Timeline(), ring = new MemoryRing(timeline), random = new Random(1), sectors = 2048
-  const opening = openBacking(ring, { path: work.image('disk.raw', sectors * 512), readOnly: false, danger: null })
+  const opening = openBacking(ring, { source: work.image('disk.raw', sectors * 512), readOnly: false, danger: null, runDirectory: '', settleMs: 0, warn: () => undefined })
   await turn()
   while (timeline.endOne(random)) await turn()
   const { backing } = await opening, disk = ring.disks.get('disk.raw')!

@@ -74,7 +74,7 @@ async function burst(guest: Guest, path: string, mode: string): Promise<{ durabl
 async function serve(work: Workspace, cached: boolean): Promise<{ running: RunningBlk; socket: string; path: string }> {
   const image = work.image('disk.raw', 64 * 1024 * 1024), region = work.file('region'), socket = work.file('v.sock')
   const running = await startBlk({
-    socket: { path: socket }, blkFile: image, cache: cached ? region : null, cacheBytes: cached ? 64 * 1024 * 1024 : null, readOnly: false,
+    socket: { path: socket }, image, cache: cached ? region : null, cacheBytes: cached ? 64 * 1024 * 1024 : null, readOnly: false,
     durability: 'flush', quarantineMs: 0, order: null,
   }, silent, () => undefined)
   return { running, socket, path: cached ? region : image }
