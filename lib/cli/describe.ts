@@ -54,8 +54,9 @@ function volumeRows(v: VolumeStatus): Row[] {
   ]
   if (serving || v.dirtyBytes > 0) {
     const { outlook } = v
+    const age = outlook.dirtyAgeMs < 1000 ? '' : `, up to ${Math.round(outlook.dirtyAgeMs / 1000)} s old`
     const drained = outlook.drainedInMs === null || v.dirtyBytes === 0 ? '' : `, ${approximately(outlook.drainedInMs)} to destage`
-    rows.splice(2, 0, ['dirty', `${formatBytes(v.dirtyBytes)}${drained}; acknowledged up to ${v.acked}, on the backing up to ${v.base}, by ${v.order}`])
+    rows.splice(2, 0, ['dirty', `${formatBytes(v.dirtyBytes)}${age}${drained}; acknowledged up to ${v.acked}, on the backing up to ${v.base}, by ${v.order}`])
     if (outlook.frozenAt !== null) rows.splice(3, 0, ['frozen', frozen(outlook)])
   }
   return [...rows, ...traffic(v.counters)]

@@ -152,6 +152,7 @@ async function cached(
       sealTimeoutMs: limits.sealTimeoutMs,
     },
     failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes, order,
+    maxDirtyAgeMs: null,
   }, {
     holder, backing, journal, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
     nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),

@@ -82,6 +82,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
     },
     failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,
+    maxDirtyAgeMs: config.max_dirty_age ?? null,
   }, {
     holder: host.holder, backing: opened.backing, journal, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
     reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),

@@ -43,6 +43,8 @@ export interface VolumeStatus {
 
 /** Where destaging and a freeze are going; estimates from the last seconds, null where nothing is known. */
 export interface VolumeOutlook {
+  /** How long the backing has been without the oldest thing that it lacks. */
+  readonly dirtyAgeMs: number
   /** Nothing dirty any more, if the guest stopped writing. */
   readonly drainedInMs: number | null
   /** The region full, if nothing were destaged: how long a freeze or a storage outage can last. */

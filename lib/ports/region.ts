@@ -45,6 +45,11 @@ export interface RegionLog {
    * what follows it, and in any order among itself. There may be more parts than flushes.
    */
   buildCuts(kept: number, base: Won): Promise<LogCut[]>
+  /**
+   * Reads the stored records above `base`, up to `to`, and checks headers and data. Rejects with Failure(damaged), which
+   * names the record and its place; a read error is passed on.
+   */
+  verify(base: Won, to: Won): Promise<void>
 }
 
 /** A part of a log: index of its records, and the won of the last one. */

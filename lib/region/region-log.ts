@@ -16,6 +16,7 @@ import { eachSummary } from './read-summaries.js'
 import type { FoundSegment } from './scan.js'
 import type { SegmentPool } from './segment-pool.js'
 import { SummaryBuilder, applySummary } from './summary.js'
+import { verifyRun } from './verify-records.js'
 
 export interface LogSegment {
   readonly index: number
@@ -291,6 +292,21 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     return cuts
   }
 
+  async verify(base: Won, to: Won): Promise<void> {
+    const kept = Math.min(to, this.#storedWon) - this.start
+    if (kept <= 0 || this.start + kept <= base) return
+    const { from, to: last, needed } = this.#above(kept, base)
+    for (const segment of needed) {
+      const { firstWon, count, usedBytes, index } = segment, offsets = segment.offsets ?? await this.#placesIn(segment)
+      const first = Math.max(from, firstWon), end = Math.min(last + 1, firstWon + count)
+      const run = {
+        fromBytes: offsets[first - firstWon]!, count: end - first,
+        toBytes: offsets[end - firstWon] ?? segmentOffset(index, this.#pool.segmentBytes) + usedBytes,
+      }
+      await verifyRun(this.#pool.file, run, (i, bytes, offset) => this.#header(toWon(first + i), bytes, offset), (i, offset) => this.#rotten(toWon(first + i), offset, 'its data is damaged'))
+    }
+  }
+
   /** The records above `base` that count, first and last, and the segments that have them. */
   #above(kept: number, base: Won): { readonly from: number; readonly to: number; readonly needed: readonly LogSegment[] } {
     const from = Math.max(this.#firstWon, base + 1), to = this.start + kept
@@ -346,11 +362,15 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     }
   }
 
+  #rotten(won: Won, offset: number, what: string): Failure {
+    return new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ${offset} ` +
+      `was good and is not any more (${what}); keep the region as it is, stop this daemon and take the volume over on another holder`)
+  }
+
   #header(won: Won, bytes: Uint8Array, offset: number): RecordHeader {
     const header = parseHeader(bytes, crc)
     if ('problem' in header || header.won !== won || header.nonce !== this.nonce) {
-      throw new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ${offset} ` +
-        `was good and is not any more (${'problem' in header ? header.problem : 'another record is there'}); keep the region as it is and take the volume over on another holder`)
+      throw this.#rotten(won, offset, 'problem' in header ? header.problem : 'another record is there')
     }
     return header
   }

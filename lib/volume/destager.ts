@@ -51,6 +51,8 @@ export interface DestageShell {
   context(): CutContext
   /** Freezes the active level of the index at what is acknowledged. */
   freeze(): void
+  /** Every record up to `cut` that is read here is as it was written. Rejects when one is not. */
+  verify(cut: Won): Promise<void>
   /** No cut goes beyond this won: a freeze for a snapshot or backup below us. */
   upTo(): Won
   /** Everything up to `cut` is on the backing, flushed. In quarantine nothing is retired (R8). */
@@ -94,6 +96,8 @@ export class Destager {
     const cut = this.#next(merged)
     if (cut === null) return false
     const { backing, journal, counters } = this.#shell
+    // The last moment to notice rot: from here it would be on the backing, and the log gone.
+    await this.#shell.verify(cut.cut)
     const journaled = journal !== null && (merged || this.#wantsJournal(cut))
     if (journaled) await this.#toJournal(cut, journal)
     else if (journal !== null && this.#journal === 'used') await this.#removeJournal(journal)

@@ -23,6 +23,8 @@ export interface OperationsShell {
   /** What is acknowledged; null when this host does not serve the volume. */
   acked(): Won | null
   base(): Won
+  /** Why the own region takes and gives nothing more; null: it does. */
+  failed(): string | null
   /** A guest's write found no room. */
   guestWaits(): boolean
   /** Why acks wait for the backing; null: they do not. */
@@ -65,6 +67,8 @@ export class Operations {
   }
 
   async wantBase(target: Won): Promise<void> {
+    const failed = this.#shell.failed()
+    if (failed !== null) throw new Failure(EXIT.damaged, failed)
     this.#flushesWanted++
     try {
       await this.#shell.bases.wait(target)

@@ -3,8 +3,10 @@
  * data, so that a guest that writes faster than its storage meets a slope and not a wall. What is over the rate stays
  * in the guest's ring.
  */
-const FROM = 0.5, TO = 0.95
-/** At `FROM` the guest may write so many times as fast as the backing takes it; at `TO` just as fast. */
+/** Share of the region in use. */
+export const PACED_FROM = 0.5
+const TO = 0.95
+/** At `PACED_FROM` the guest may write so many times as fast as the backing takes it; at `TO` just as fast. */
 const HEADSTART = 8
 /** Below this the backing is taken to be stalled, and only the room that is left decides. */
 const RATE_MIN_BYTES = 256 * 1024
@@ -16,12 +18,12 @@ export class Pacing {
   #atMs: number | null = null
 
   /**
-   * Milliseconds until a write of `bytes` may go; 0: now, and it is counted. `fill`: share of the region in use;
+   * Milliseconds until a write of `bytes` may go; 0: now, and it is counted. `fill`: above `PACED_FROM`;
    * `drainRate`: bytes a second that the backing takes, 0: not known.
    */
   wait(bytes: number, fill: number, drainRate: number, nowMs: number): number {
-    if (fill <= FROM || drainRate < RATE_MIN_BYTES) { this.#atMs = null; return 0 }
-    const slope = Math.max(0, (TO - fill) / (TO - FROM))
+    if (drainRate < RATE_MIN_BYTES) { this.#atMs = null; return 0 }
+    const slope = Math.max(0, (TO - fill) / (TO - PACED_FROM))
     const perMs = (drainRate * (1 + (HEADSTART - 1) * slope)) / 1000, burst = perMs * BURST_MS
     this.#creditBytes = this.#atMs === null ? burst : Math.min(burst, this.#creditBytes + (nowMs - this.#atMs) * perMs)
     this.#atMs = nowMs

@@ -25,7 +25,7 @@ import { FlushPath } from './flush-path.js'
 import { fetchMaps, inheritedLevels } from './inherited-levels.js'
 import { Operations } from './operations.js'
 import { OwnershipDriver } from './ownership-driver.js'
-import { Pacing } from './pacing.js'
+import { PACED_FROM, Pacing } from './pacing.js'
 import { Rates } from './rates.js'
 import { ReadPath } from './read-path.js'
 import { RemoteReader } from './remote-reader.js'
@@ -44,6 +44,8 @@ export interface VolumeOptions {
   /** Dirty data waits this long, or until there is this much of it, before a cut begins. */
   readonly destageDelayMs: number
   readonly destageAtBytes: number
+  /** The guest's writes wait while the backing is further behind than this; null: no bound. */
+  readonly maxDirtyAgeMs: number | null
   /** What the backing is worth if every log is lost. */
   readonly order: DestageOrder
 }
@@ -100,6 +102,7 @@ export class Volume implements GuestVolume {
   #beats = 0
   #ownedSinceMs = 0
   #dirtySinceMs: number | null = null
+  #frozenAtMs = 0
   #notBeforeMs = 0
   #regionFailure: string | null = null
   #phaseShown = ''
@@ -125,8 +128,8 @@ export class Volume implements GuestVolume {
     this.destager = new Destager({
       ...common, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
       context: () => ({ volume: this.id!, epoch: this.claim!.epoch, base: this.base, mode: this.claim!.mode }),
-      freeze: () => this.index.freeze(this.writes.epoch!.ackedWon), upTo: () => this.operations.heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
-      retire: (cut, levels) => this.#retire(cut, levels),
+      freeze: () => this.#freeze(), upTo: () => this.operations.heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
+      verify: (cut) => this.#verify(cut), retire: (cut, levels) => this.#retire(cut, levels),
     })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
@@ -142,7 +145,7 @@ export class Volume implements GuestVolume {
     const { backing, holder } = this.#shell
     return new Operations({
       name: this.name, region: holder.region, backing, index: this.index, bases: this.#bases, driver: this.driver,
-      acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, base: () => this.base, guestWaits: () => this.#refusedRoom,
+      acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, base: () => this.base, failed: () => this.#regionFailure, guestWaits: () => this.#refusedRoom,
       acksWait: () => this.writes.acksFrozen || this.claim?.mode === 'write-through' ? degradedReason(this.driver.state) ?? 'write-through' : null,
       reconsider: () => this.#considerCut(), nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
     })
@@ -207,9 +210,12 @@ export class Volume implements GuestVolume {
   admit(request: GuestRequest): boolean {
     if (!this.#serving || this.#fenced) { this.#refusedRoom = true; return false }
     if (request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.flush) return true
-    if (this.#behind || !this.writes.hasRoom(request)) { this.#refusedRoom = true; return false }
-    const waitMs = this.#pacing.wait(bytesOf(request), this.#fill, this.#rates.freed, this.#shell.nowMs())
-    if (waitMs > 0) { this.#pace(waitMs); return false }
+    if (this.#regionFailure !== null || this.#behind || this.#tooOld || !this.writes.hasRoom(request)) { this.#refusedRoom = true; return false }
+    const fill = this.#fill
+    if (fill > PACED_FROM) {
+      const waitMs = this.#pacing.wait(bytesOf(request), fill, this.#rates.freed, this.#shell.nowMs())
+      if (waitMs > 0) { this.#pace(waitMs); return false }
+    }
     this.writes.reserve(request)
     return true
   }
@@ -230,6 +236,10 @@ export class Volume implements GuestVolume {
 
   /** order = "flush" without a journal: so many cuts wait for the backing that the guest has to. */
   get #behind(): boolean { return this.#shell.journal === null && this.index.frozenCuts >= limits.flushCutsMax }
+
+  /** How long the backing has been without the oldest thing that it lacks. */
+  get #dirtyAgeMs(): number { return this.#dirtySinceMs === null ? 0 : this.#shell.nowMs() - this.#dirtySinceMs }
+  get #tooOld(): boolean { return this.#options.maxDirtyAgeMs !== null && this.#dirtyAgeMs > this.#options.maxDirtyAgeMs }
 
   submit(request: GuestRequest): void {
     const bytes = request.lengthSectors * 512
@@ -368,8 +378,9 @@ export class Volume implements GuestVolume {
 
   #failRegion(reason: string): void {
     if (this.#regionFailure !== null) return
-    this.#regionFailure = `the region ${this.#shell.holder.region.path} failed (${reason}); writes wait until another host takes over`
+    this.#regionFailure = `the region ${this.#shell.holder.region.path} failed (${reason}); writes wait, and nothing is destaged, until another host takes over`
     this.#shell.warn(this.#regionFailure)
+    this.#bases.fail(new Failure(EXIT.damaged, this.#regionFailure))
   }
 
   // --- other hosts ------------------------------------------------------------------------------------------------------------
@@ -456,13 +467,34 @@ export class Volume implements GuestVolume {
       (!this.claim!.quarantine || this.#quarantineOver)
   }
 
+  /** What is dirty after the next cut was written from here on. */
+  #freeze(): void {
+    this.#frozenAtMs = this.#shell.nowMs()
+    this.index.freeze(this.writes.epoch!.ackedWon)
+  }
+
   /** order = "flush": the next cut ends here. */
   #boundary(): void {
     if (this.#options.order !== 'flush' || this.claim?.mode === 'write-through' || this.index.active.empty) return
     // While nothing is destaged, or not fast enough, levels join; then only the journal keeps the order.
     const join = this.operations.heldAt !== null || this.index.frozenCuts >= limits.flushCutsMax
     if (join && this.#shell.journal !== null) this.index.passFlush()
-    else this.index.freeze(this.writes.epoch!.ackedWon)
+    else this.#freeze()
+  }
+
+  /** Records in the own region that a cut is about to take its data from. */
+  async #verify(cut: Won): Promise<void> {
+    const { holder } = this.#shell, claim = this.claim!, pin = holder.region.pinReads()
+    const ends = new Map<number, number>([[claim.epoch, cut]])
+    for (const log of claim.inherited) if (hasMember(log.holders, holder.self)) ends.set(log.epoch, Math.min(cut, log.start + log.kept))
+    try {
+      for (const log of holder.region.logs(claim.volume)) await log.verify(this.base, toWon(ends.get(log.epoch) ?? 0))
+    } catch (error) {
+      if (error instanceof Failure && error.exitCode === EXIT.damaged) this.#failRegion(error.message)
+      throw error
+    } finally {
+      holder.region.unpinReads(pin)
+    }
   }
 
   async #retire(cut: Won, levels: readonly Level[]): Promise<void> {
@@ -478,7 +510,7 @@ export class Volume implements GuestVolume {
     const others = new Set([...claim.set, ...claim.inherited.flatMap((log) => log.holders)].map((m) => m.host))
     others.delete(holder.self.host)
     for (const host of others) this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch: claim.epoch, base: cut })
-    this.#dirtySinceMs = this.index.empty ? null : this.#shell.nowMs()
+    this.#dirtySinceMs = this.index.empty ? null : this.#frozenAtMs
     this.#progressed()
     this.#bases.wake()
     this.#room()
@@ -497,7 +529,7 @@ export class Volume implements GuestVolume {
     const ms = (bytes: number, rate: number): number | null => bytes === 0 ? 0 : rate > 0 ? Math.round((bytes / rate) * 1000) : null
     return {
       drainedInMs: ms(this.index.dirtyBytes, destage), fullInMs: ms(region.freeSegments * region.segmentBytes, log),
-      frozenAt: hold?.target ?? null, frozenForMs: hold === null ? null : Math.max(0, hold.untilMs - this.#shell.nowMs()),
+      dirtyAgeMs: this.#dirtyAgeMs, frozenAt: hold?.target ?? null, frozenForMs: hold === null ? null : Math.max(0, hold.untilMs - this.#shell.nowMs()),
       freezeBroken: hold?.broken ?? null,
     }
   }
@@ -516,7 +548,8 @@ export class Volume implements GuestVolume {
 
   #considerCut(): void {
     const now = this.#shell.nowMs()
-    if (!this.#serving || this.destager.busy || now < this.#notBeforeMs || !this.#mayDestage()) return
+    // A region that failed can make no base durable: a cut would be written again and again.
+    if (!this.#serving || this.#regionFailure !== null || this.destager.busy || now < this.#notBeforeMs || !this.#mayDestage()) return
     const endOfQuarantine = this.claim!.quarantine
     if (this.index.empty && !endOfQuarantine && !this.#bases.wanted) return
     if (this.base >= (this.operations.heldAt ?? Infinity)) return
@@ -597,6 +630,7 @@ export class Volume implements GuestVolume {
     if (this.#regionFailure !== null) return { effective, reason: this.#regionFailure }
     if (this.#fenced) return { effective: 'stopped', reason: `the claim cannot be renewed for ${this.#options.failAfterMs} ms` }
     if (claim.mode === 'write-through' && this.#options.policy.mode === 'write-back') return { effective, reason: degradedReason(this.driver.state) }
+    if (this.#tooOld) return { effective, reason: `the backing is ${Math.round(this.#dirtyAgeMs / 1000)} s behind, more than max_dirty_age; writes wait` }
     if (this.writes.acksFrozen) return { effective: 'draining to write-through', reason: degradedReason(this.driver.state) }
     return { effective, reason: null }
   }

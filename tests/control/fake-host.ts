@@ -9,7 +9,7 @@ export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => 
   owner: 'hv07', epoch: 41, set: ['hv07', 'hv09'], policy: { requested: 'write-back, 1 copy', effective: 'write-back, 1 copy', reason: null },
   quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], frontEnds: 1,
   guardedAs: '/san/db01.raw.holdfast', order: 'journal',
-  outlook: { drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
+  outlook: { dirtyAgeMs: 0, drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
   counters: {
     guestReads: 10, guestWrites: 20, guestFlushes: 5, guestReadBytes: 40960, guestWriteBytes: 81920, guestErrors: 0, records: 20, recordBytes: 163840,
     backingReadBytes: 4096, backingWriteBytes: 40960, backingErrors: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},

@@ -1,6 +1,6 @@
 /** A region whose disk has lied: what was acknowledged and is not whole any more is never passed over in silence (H4). */
 import { createHash } from 'node:crypto'
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, copyFileSync, fsyncSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { EXIT } from '../../lib/core/failure.js'
@@ -47,4 +47,38 @@ t.test('a damaged record that later ones vouch for stops the start, and nothing 
     t.ok(Buffer.alloc(4096, i).equals(again.buffer.subarray(0, 4096)), `write ${i} is there once the region is whole again`)
   }
   await again.close()
+})
+
+t.test('rot is noticed before it is destaged: the image stays as it was, and a copy has it all', async (t) => {
+  const { work, cluster, held } = await lab(t, 'rot', 4 * 1024 * 1024, { volume: 'destage_delay = "60s"' })
+  await cluster.start()
+  const a = cluster.host('a'), client = await VhostClient.connect(cluster.socket('a'))
+  for (let i = 1; i <= 10; i++) {
+    client.buffer.fill(i, 0, 4096)
+    t.equal(await client.submit({ kind: 'write', lbaSectors: i * 8, lengthSectors: 8, bufferOffset: 0 }), 0)
+  }
+  t.equal(await client.submit({ kind: 'flush', lbaSectors: 0, lengthSectors: 0, bufferOffset: 0 }), 0)
+  const region = work.file('a.region'), bytes = readFileSync(region), records: number[] = []
+  for (let at = 0; at < bytes.length; at += HEADER_BYTES) if (bytes.readUInt32LE(at) === RECORD_MAGIC) records.push(at)
+  const disk = openSync(region, 'r+')
+  writeSync(disk, Buffer.from([0xff]), 0, 1, records[6]! + HEADER_BYTES + 1000)
+  fsyncSync(disk)
+  closeSync(disk)
+
+  const before = sha256(held)
+  const rotten = new RegExp(`record 7 of volume .*, at byte ${records[6]!} was good and is not any more \\(its data is damaged\\)`)
+  await t.rejects(a.control.flush('db01', null, () => undefined), rotten)
+  t.match(await a.volume('db01'), { phase: 'serving', policy: { reason: rotten } }, 'everybody can see why')
+  await t.rejects(a.control.flush('db01', null, () => undefined), rotten, 'asked again, it says so at once')
+  t.equal(sha256(held), before, 'nothing of the cut is on the image')
+  await a.kill9()
+
+  const onB = await VhostClient.connect(cluster.socket('b'))
+  for (let i = 1; i <= 10; i++) {
+    t.equal(await onB.submit({ kind: 'read', lbaSectors: i * 8, lengthSectors: 8, bufferOffset: 0 }), 0)
+    t.ok(Buffer.alloc(4096, i).equals(onB.buffer.subarray(0, 4096)), `write ${i} from the copy`)
+  }
+  await cluster.host('b').control.flush('db01', null, () => undefined)
+  t.ok(readFileSync(held).subarray(7 * 4096, 8 * 4096).equals(Buffer.alloc(4096, 7)), 'and on the image')
+  await onB.close()
 })

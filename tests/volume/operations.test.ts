@@ -1,5 +1,5 @@
 /** Flush up to a write, freeze and thaw, drain: what an operator asks of a volume while its guest goes on writing. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { VhostClient } from '../../lib/client/front-end.js'
 import { sleep, until } from '../../fixtures/lab/workspace.js'
@@ -152,4 +152,27 @@ t.test('all disks of a VM are frozen at one instant', async (t) => {
   await writer
   await t.rejects(a.control.freeze({ domain: 'vm2' }, 1000, quiet), /no volume of domain vm2 on this host/)
   for (const client of clients) await client.close()
+})
+
+t.test('max_dirty_age bounds how far the image lags: writes wait for it, and go on', async (t) => {
+  const { work, cluster } = await lab(t, 'age', SECTORS * 512, {
+    hosts: ['a'], copies: 0, volume: 'destage_delay = "100ms"\nmax_dirty_age = "1s"',
+    extra: '[danger_zone]\nenabled = true\n[danger_zone.backing.db01]\nerror_rate = 1\nerror_file = "@ERRORS@"\n',
+  })
+  const errors = work.file('errors'), a = cluster.host('a')
+  writeFileSync(a.config, readFileSync(a.config, 'utf8').replace('@ERRORS@', errors))
+  await cluster.start()
+  const client = await VhostClient.connect(cluster.socket('a'), { bufferBytes: 512 })
+  const write = (lba: number): Promise<number> => client.submit({ kind: 'write', lbaSectors: lba, lengthSectors: 1, bufferOffset: 0 })
+  t.equal(await write(1), 0)
+  writeFileSync(errors, '')
+  t.equal(await write(2), 0, 'a storage that refuses writes does not stop the guest at once')
+  await until('the image to be too far behind', 10_000, async () => /max_dirty_age/.test((await a.volume('db01')).policy.reason ?? ''))
+  let answered = false
+  const third = write(3).then((status) => { answered = true; return status })
+  await sleep(300)
+  t.notOk(answered, 'then its writes wait')
+  rmSync(errors)
+  t.equal(await third, 0, 'until the image has caught up')
+  await client.close()
 })
