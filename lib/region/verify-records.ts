@@ -6,8 +6,9 @@ import { crc } from '../io/crc.js'
 import { limits } from '../limits.js'
 import type { RegionFile } from './walk.js'
 
-/** Some records in one read, and always the largest one. */
-const CHUNK_BYTES = 2 * limits.recordPayloadBytesMax
+/** So little at a time that a guest's commit does not wait behind it; a larger record is read in one piece. */
+const CHUNK_BYTES = 128 * 1024
+const LARGEST_BYTES = limits.recordHeaderBytes + limits.recordPayloadBytesMax
 
 export interface RecordRun {
   /** Where the records lie, without gaps; bytes from the start of the region. */
@@ -20,11 +21,10 @@ export interface RecordRun {
 export async function verifyRun(
   file: RegionFile, run: RecordRun, headerOf: (i: number, bytes: Uint8Array, offsetBytes: number) => RecordHeader, rotten: (i: number, offsetBytes: number) => Error,
 ): Promise<void> {
-  const memory = new AlignedMemory(CHUNK_BYTES)
+  let memory = new AlignedMemory(CHUNK_BYTES), at = run.fromBytes
   try {
-    let at = run.fromBytes
     for (let i = 0; i < run.count;) {
-      const length = Math.min(CHUNK_BYTES, run.toBytes - at), start = at
+      const length = Math.min(memory.lengthBytes, run.toBytes - at), start = at, first = i
       await operation((target) => file.read(memory.address, length, start, target, 0))
       for (; i < run.count && at + limits.recordHeaderBytes <= start + length; i++) {
         const header = headerOf(i, memory.bytes.subarray(at - start, at - start + limits.recordHeaderBytes), at)
@@ -32,6 +32,9 @@ export async function verifyRun(
         if (!verifyPayload(memory.bytes.subarray(at - start, at - start + header.lengthBytes), header, crc)) throw rotten(i, at)
         at += header.lengthBytes
       }
+      if (i > first || memory.lengthBytes === LARGEST_BYTES) continue
+      memory.free()
+      memory = new AlignedMemory(LARGEST_BYTES)
     }
   } finally {
     memory.free()
