@@ -61,7 +61,8 @@ export class FileBacking implements Backing, CompletionTarget {
   zero(offsetBytes: number, lengthBytes: number, unmap: boolean, target: CompletionTarget, token: number): void {
     const slot = this.#begin(target, token)
     if (this.readOnly) { this.complete(slot, -EROFS); return }
-    const align = this.#file.isBlockDevice ? BLOCK_BYTES : 512
+    // A hole that shares a block with a narrow write would be filled again by what that write had read before.
+    const align = this.#file.isBlockDevice ? BLOCK_BYTES : this.alignmentBytes
     if (this.#canPunch && offsetBytes % align === 0 && lengthBytes % align === 0) {
       this.#file.fallocate(KEEP_SIZE + (unmap || this.#file.isBlockDevice ? PUNCH_HOLE : ZERO_RANGE), offsetBytes, lengthBytes, {
         complete: (_t, result) => {

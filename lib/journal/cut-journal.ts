@@ -10,6 +10,7 @@
  *   a dead owner's cut half applied: the new owner's first cut covers at least that cut (R16). It goes into the other slot,
  *                                    so that the old one stays whole until the new one is.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
 import { EXIT, Failure } from '../core/failure.js'
 import {
@@ -189,7 +190,7 @@ export class SlottedJournal implements CutJournal {
     this.#open = null
     this.#present = null
     // Files are closed only when nothing is under way on them: a reused descriptor would get the write.
-    while (this.outstandingWrites > 0) await new Promise((resolve) => setTimeout(resolve, limits.destagePauseMs))
+    while (this.outstandingWrites > 0) await sleep(limits.destagePauseMs)
     for (const slot of open ?? []) slot.file.close()
   }
 
