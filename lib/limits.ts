@@ -122,7 +122,7 @@ export const limits = {
   /** order = "flush": cuts that wait for the backing before the guest has to. */
   flushCutsMax: 64,
   /** A cut begins at the latest when one part in so many of the region is dirty. */
-  cutRegionParts: 8,
+  cutRegionParts: 4,
   /** A freeze breaks when less than one part in so many of the region is free. */
   holdRoomParts: 16,
   holdLeaseMaxMs: 24 * 3600 * 1000,

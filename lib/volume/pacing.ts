@@ -1,10 +1,10 @@
 /**
- * Admission slows down before the region is full: from half full on, towards the rate at which the backing takes the
+ * Admission slows down before the region is full: from 60 % on, towards the rate at which the backing takes the
  * data, so that a guest that writes faster than its storage meets a slope and not a wall. What is over the rate stays
  * in the guest's ring.
  */
 /** Share of the region in use. */
-export const PACED_FROM = 0.5
+export const PACED_FROM = 0.6
 const TO = 0.95
 /** At `PACED_FROM` the guest may write so many times as fast as the backing takes it; at `TO` just as fast. */
 const HEADSTART = 8
