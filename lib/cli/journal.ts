@@ -1,10 +1,10 @@
 /** `holdfast journal`: the journal of an image that nobody serves. */
-import { existsSync, openSync, rmSync, closeSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { heldName, imagePath } from '../backing/guard.js'
 import { lockImage } from '../backing/image-lock.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { applyJournal, checkJournal, isPending, newestJournal, type FoundJournal } from '../journal/recovery.js'
-import { slotPaths } from '../journal/file-slots.js'
+import { removeSlots, slotPaths } from '../journal/file-slots.js'
 import type { JournalArguments } from './program.js'
 import { progressLine } from './progress.js'
 
@@ -22,7 +22,7 @@ export function show(image: string, options: JournalArguments): void {
     `${isPending(newest) ? 'it may not be on the image' : 'it is on the image'}\n`)
 }
 
-export function apply(image: string, options: JournalArguments): void {
+export async function apply(image: string, options: JournalArguments): Promise<void> {
   const newest = found(stemOf(image, options))
   if (!isPending(newest)) { process.stdout.write(`${image}: ${newest === null ? 'there is no journal' : 'the journal\'s newest cut is on the image already'}; nothing was changed\n`); return }
   const path = imagePath(ownName(image)), locked = lockedImage(path)
@@ -32,17 +32,15 @@ export function apply(image: string, options: JournalArguments): void {
   } finally {
     closeSync(locked)
   }
-  removeSlots(stemOf(image, options))
+  await removeSlots(stemOf(image, options))
   process.stdout.write(`${path} is now the disk as of write ${newest.header.cut}; the journal is gone\n`)
 }
 
-export function discard(image: string, options: JournalArguments): void {
+export async function discard(image: string, options: JournalArguments): Promise<void> {
   const locked = lockedImage(imagePath(ownName(image)))
-  try { removeSlots(stemOf(image, options)) } finally { closeSync(locked) }
+  try { await removeSlots(stemOf(image, options)) } finally { closeSync(locked) }
   process.stdout.write(`the journal of ${image} is gone\n`)
 }
-
-const removeSlots = (stem: string): void => { for (const path of slotPaths(stem)) rmSync(path, { force: true }) }
 
 /** Nobody may serve the image meanwhile. */
 function lockedImage(image: string): number {

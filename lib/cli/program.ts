@@ -185,7 +185,7 @@ function journal(): Command {
     const command = new Command(name).description(description).argument('<image>', 'the raw image')
       .option('--journal <path>', 'the journal\'s files without ".holdfast-journal-0", where they are not beside the image')
     for (const option of options) command.addOption(option)
-    top.addCommand(command.action(async (image: string, given: JournalArguments) => { (await import('./journal.js'))[name](image, given) }))
+    top.addCommand(command.action(async (image: string, given: JournalArguments) => { await (await import('./journal.js'))[name](image, given) }))
   }
   action('show', 'say what is in it', [jsonOption()])
   action('apply', 'bring the cut in it to the image, which is then a state that the guest\'s disk once had', [progressOption()])

@@ -3,7 +3,7 @@
  * them. Byte tables: docs/format.md.
  */
 import { assert } from './assert.js'
-import { getHex, getU64, putHex, putU64, uuidOf, type Crc } from './record.js'
+import { getHex, getU64, ownChecksumHolds, putHex, putU64, uuidOf, type Crc } from './record.js'
 import { BLOCK_BYTES, GUEST_SECTORS_MAX, epoch, roundUp, won, type Epoch, type Won } from './units.js'
 
 export const JOURNAL_VERSION = 1
@@ -64,9 +64,7 @@ export function encodeJournalHeader(header: JournalHeader, out: Uint8Array, crc:
 export function parseJournalHeader(bytes: Uint8Array, crc: Crc): JournalHeader | 'newer' | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, JOURNAL_HEADER_BYTES)
   if (view.getUint32(0, true) !== MAGIC) return null
-  const plain = bytes.slice(0, JOURNAL_HEADER_BYTES)
-  plain.fill(0, 8, 12)
-  if (crc(plain, 0) !== view.getUint32(8, true)) return null
+  if (!ownChecksumHolds(bytes, JOURNAL_HEADER_BYTES, crc)) return null
   if (view.getUint32(4, true) > JOURNAL_VERSION) return 'newer'
   const state = view.getUint32(76, true)
   const header = {

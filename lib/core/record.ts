@@ -53,6 +53,14 @@ export function getHex(bytes: Uint8Array, at: number): string {
   return text
 }
 
+/** A structure's own checksum, in the four bytes at 8, which count as zeros in it. */
+export function ownChecksumHolds(bytes: Uint8Array, lengthBytes: number, crc: Crc): boolean {
+  // Not `slice`: that of a Buffer is no copy.
+  const copy = Uint8Array.prototype.slice.call(bytes, 0, lengthBytes)
+  copy.fill(0, 8, 12)
+  return crc(copy, 0) === new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(8, true)
+}
+
 export const uuidOf = (hex: string): string =>
   `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 

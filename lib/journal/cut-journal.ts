@@ -70,7 +70,7 @@ export class SlottedJournal implements CutJournal {
     const slot = slots.find((s) => s.header === null || s.header !== newest)!
     await slot.marking
     // A header that may count must not stand above payloads that are being overwritten.
-    if (slot.unknown) await this.#eraseHeader(slot)
+    if (slot.unknown) await this.#writeHeader(slot, null, true)
     this.#present = { slot, cut, sequence: (newest?.sequence ?? 0) + 1 }
     this.#entries = []
     this.#endBytes = JOURNAL_HEADER_BYTES
@@ -119,21 +119,11 @@ export class SlottedJournal implements CutJournal {
     present.slot.marking = this.#writeHeader(present.slot, { ...present.slot.header!, state: JOURNAL_STATE.retired }, false).catch(() => undefined)
   }
 
-  async #eraseHeader(slot: Slot): Promise<void> {
+  /** Null erases it. */
+  async #writeHeader(slot: Slot, header: JournalHeader | null, durable: boolean): Promise<void> {
     const memory = new AlignedMemory(JOURNAL_HEADER_BYTES)
     try {
-      await this.#write(memory.address, JOURNAL_HEADER_BYTES, 0, true, slot.file)
-      slot.header = null
-      slot.unknown = false
-    } finally {
-      memory.free()
-    }
-  }
-
-  async #writeHeader(slot: Slot, header: JournalHeader, durable: boolean): Promise<void> {
-    const memory = new AlignedMemory(JOURNAL_HEADER_BYTES)
-    try {
-      encodeJournalHeader(header, memory.bytes, crc)
+      if (header !== null) encodeJournalHeader(header, memory.bytes, crc)
       slot.unknown = true
       await this.#write(memory.address, JOURNAL_HEADER_BYTES, 0, durable, slot.file)
       slot.unknown = false

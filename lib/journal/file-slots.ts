@@ -40,11 +40,13 @@ export class FileSlots implements JournalSlots {
     return there.includes(true)
   }
 
-  /** A journal that came back after a power cut would be applied to a newer image. */
-  async remove(): Promise<void> {
-    for (const path of slotPaths(this.#stem)) await rm(path, { force: true })
-    await syncFolder(this.#stem)
-  }
+  remove(): Promise<void> { return removeSlots(this.#stem) }
+}
+
+/** Power-safe when it resolves: a journal that came back after a power cut would be applied to a newer image. */
+export async function removeSlots(stem: string): Promise<void> {
+  for (const path of slotPaths(stem)) await rm(path, { force: true })
+  await syncFolder(stem)
 }
 
 /**

@@ -5,7 +5,7 @@
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { EXIT, Failure } from '../core/failure.js'
 import {
-  JOURNAL_ENTRY_BYTES, JOURNAL_HEADER_BYTES, JOURNAL_KIND, JOURNAL_STATE, parseJournalEntry, parseJournalHeader, type JournalEntry, type JournalHeader,
+  JOURNAL_HEADER_BYTES, JOURNAL_KIND, JOURNAL_STATE, parseJournalEntry, parseJournalHeader, tableBytes, type JournalEntry, type JournalHeader,
 } from '../core/journal.js'
 import { crc } from '../io/crc.js'
 import { limits } from '../limits.js'
@@ -35,7 +35,7 @@ export function checkJournal(found: FoundJournal, progress: (doneBytes: number, 
     const { header } = found
     const damaged = (what: string): Failure => new Failure(EXIT.damaged, `${found.path}: ${what}; the cut at write ${header.cut} cannot be applied, and nothing was changed`)
     if (header.entryCount > limits.journalEntriesMax || header.tableOffset > fstatSync(fd).size) throw damaged('its table lies outside of it')
-    const table = new Uint8Array(Math.ceil((header.entryCount * JOURNAL_ENTRY_BYTES) / 4096) * 4096)
+    const table = new Uint8Array(tableBytes(header.entryCount))
     if (readSync(fd, table, 0, table.length, header.tableOffset) !== table.length || crc(table, 0) !== header.tableCrc) throw damaged('its table is damaged')
     const entries: JournalEntry[] = []
     for (let i = 0; i < header.entryCount; i++) {

@@ -4,7 +4,7 @@
  */
 import { assert } from '../core/assert.js'
 import { REGION_SECTORS_MAX } from '../core/index-layer.js'
-import { getHex, getU64, putHex, putU64, uuidOf, type Crc } from '../core/record.js'
+import { getHex, getU64, ownChecksumHolds, putHex, putU64, uuidOf, type Crc } from '../core/record.js'
 import { SECTOR_BYTES, epoch, won, type Epoch, type Won } from '../core/units.js'
 import { limits } from '../limits.js'
 
@@ -73,9 +73,7 @@ export function decodeSuperblock(bytes: Uint8Array, crc: Crc): Superblock | Supe
   if (view.getUint32(0, true) !== SUPERBLOCK_MAGIC) return bytes.every((b) => b === 0) ? 'empty' : 'foreign'
   const length = view.getUint32(12, true)
   if (length < VOLUME_AT || length > limits.superblockBytes || length % 4096 !== 0) return 'damaged'
-  const copy = Uint8Array.prototype.slice.call(bytes, 0, length)
-  copy.fill(0, 8, 12)
-  if (crc(copy, 0) !== view.getUint32(8, true)) return 'damaged'
+  if (!ownChecksumHolds(bytes, length, crc)) return 'damaged'
   if (view.getUint32(4, true) > REGION_VERSION) return 'newer'
   const volumes = new Map<string, VolumeEntry>()
   const count = view.getUint32(64, true)
@@ -136,9 +134,7 @@ export function encodeSegmentHeader(h: SegmentHeader, out: Uint8Array, crc: Crc)
 export function decodeSegmentHeader(bytes: Uint8Array, crc: Crc): SegmentHeader | 'none' | 'newer' {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (view.getUint32(0, true) !== SEGMENT_MAGIC) return 'none'
-  const copy = Uint8Array.prototype.slice.call(bytes, 0, SEGMENT_HEADER_BYTES)
-  copy.fill(0, 8, 12)
-  if (crc(copy, 0) !== view.getUint32(8, true)) return 'none'
+  if (!ownChecksumHolds(bytes, SEGMENT_HEADER_BYTES, crc)) return 'none'
   if (view.getUint32(4, true) > REGION_VERSION) return 'newer'
   return {
     incarnation: getHex(bytes, 16), index: view.getUint32(12, true), useSequence: getU64(view, 64), volume: uuidOf(getHex(bytes, 32)),

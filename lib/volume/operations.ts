@@ -22,6 +22,8 @@ export interface OperationsShell {
   readonly driver: OwnershipDriver
   /** What is acknowledged; null when this host does not serve the volume. */
   acked(): Won | null
+  /** What is acknowledged becomes a cut of its own. */
+  freeze(): void
   base(): Won
   /** Why the own region takes and gives nothing more; null: it does. */
   failed(): string | null
@@ -62,19 +64,14 @@ export class Operations {
     const acked = this.#mustServe()
     if (upTo !== null && upTo > acked) throw new Failure(EXIT.usage, `volume ${this.#shell.name}: nothing is acknowledged beyond write ${acked}`)
     if (this.#hold !== null && (upTo ?? acked) > this.#hold.target) throw this.#isFrozen()
-    await this.wantBase(upTo ?? acked)
+    await this.#wantBase(upTo ?? acked)
     return this.#shell.base()
   }
 
-  async wantBase(target: Won): Promise<void> {
+  async #wantBase(target: Won): Promise<void> {
     const failed = this.#shell.failed()
     if (failed !== null) throw new Failure(EXIT.damaged, failed)
-    this.#flushesWanted++
-    try {
-      await this.#shell.bases.wait(target)
-    } finally {
-      this.#flushesWanted--
-    }
+    await this.whileCutting(() => this.#shell.bases.wait(target))
   }
 
   /** A cut is wanted while this runs. */
@@ -103,7 +100,7 @@ export class Operations {
         'freeze the guest\'s own file systems for the time of the snapshot, or wait until it is in write-back again')
     }
     this.#hold = new Hold(acked, this.#shell.nowMs(), leaseMs)
-    this.#shell.index.freeze(acked)
+    this.#shell.freeze()
   }
 
   /** A freeze of other disks of the same VM was refused: this one is not wanted either. */
@@ -114,7 +111,7 @@ export class Operations {
     const hold = this.#hold
     assert(hold !== null, 'a freeze has begun')
     try {
-      await this.wantBase(hold.target)
+      await this.#wantBase(hold.target)
       if (!hold.holds) throw new Failure(EXIT.unsafe, `the freeze of volume ${this.#shell.name} broke before the backing was there: ${hold.broken}`)
     } catch (error) {
       if (this.#hold === hold) this.#hold = null

@@ -18,9 +18,10 @@ export class Rates {
   destage = 0
   freed = 0
 
+  due(nowMs: number): boolean { return this.#atMs === null || nowMs - this.#atMs >= SAMPLE_MS }
+
   /** Totals since the start; while nothing is `destaging` the backing's rate is not known and stays as it was. */
   sample(nowMs: number, totals: Totals, destaging: boolean): void {
-    if (this.#atMs !== null && nowMs - this.#atMs < SAMPLE_MS) return
     if (this.#atMs !== null) {
       const seconds = (nowMs - this.#atMs) / 1000
       const rate = (key: keyof Totals): number => Math.max(0, totals[key] - this.#last[key]) / seconds

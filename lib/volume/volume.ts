@@ -87,7 +87,7 @@ export class Volume implements GuestVolume {
   readonly #frontEnds = new Set<FrontEnd>()
   #shownBytes = 0
   #geometry: { readonly of: GuestView; readonly geometry: Geometry } | null = null
-  readonly #bases = new BaseWatch(() => this.base, () => this.writes.links.map((link) => link.member.host))
+  readonly #bases = new BaseWatch(() => this.base, () => this.#otherHosts)
   readonly #rates = new Rates()
   readonly #pacing = new Pacing()
   #paced: NodeJS.Timeout | null = null
@@ -124,7 +124,7 @@ export class Volume implements GuestVolume {
       flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
     this.#reads = new ReadPath({ ...common, mustWait: (request) => this.#readMustWait(request) })
-    this.#flushes = new FlushPath({ ...common, boundary: () => this.#boundary(), members: () => this.writes.links.map((l) => l.member.host) })
+    this.#flushes = new FlushPath({ ...common, boundary: () => this.#boundary(), members: () => this.#otherHosts })
     this.destager = new Destager({
       ...common, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
       context: () => ({ volume: this.id!, epoch: this.claim!.epoch, base: this.base, mode: this.claim!.mode }),
@@ -145,7 +145,8 @@ export class Volume implements GuestVolume {
     const { backing, holder } = this.#shell
     return new Operations({
       name: this.name, region: holder.region, backing, index: this.index, bases: this.#bases, driver: this.driver,
-      acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, base: () => this.base, failed: () => this.#regionFailure, guestWaits: () => this.#refusedRoom,
+      acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, freeze: () => this.#freeze(), base: () => this.base,
+      failed: () => this.#regionFailure, guestWaits: () => this.#refusedRoom,
       acksWait: () => this.writes.acksFrozen || this.claim?.mode === 'write-through' ? degradedReason(this.driver.state) ?? 'write-through' : null,
       reconsider: () => this.#considerCut(), nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
     })
@@ -154,6 +155,8 @@ export class Volume implements GuestVolume {
   get id(): string | null { return this.driver.state.claim?.volume ?? null }
   get claim(): Claim | null { return this.driver.state.claim }
   get serving(): boolean { return this.#serving }
+  /** The set without this host. */
+  get #otherHosts(): readonly string[] { return this.writes.links.map((link) => link.member.host) }
   get frontEnds(): number { return this.#frontEnds.size }
   get base(): Won { return this.id === null ? toWon(0) : this.#shell.holder.region.volumeState(this.id).base }
   get geometry(): Geometry {
@@ -345,7 +348,7 @@ export class Volume implements GuestVolume {
     const hosts = new Set([...(from?.set ?? []), ...(from?.inherited ?? []).flatMap((l) => l.holders), ...claim.inherited.flatMap((l) => l.holders)].map((m) => m.host))
     for (const m of claim.set) hosts.delete(m.host)
     for (const host of hosts) this.#shell.accepted(host)?.push({ type: 'claimChanged', claim })
-    for (const { member } of this.writes.links) this.#tellBase(member.host)
+    for (const host of this.#otherHosts) this.#tellBase(host)
   }
 
   /** A host that joins the set, or was away, does not know yet what is on the backing. */
@@ -591,9 +594,11 @@ export class Volume implements GuestVolume {
   }
 
   #sample(): void {
+    const now = this.#shell.nowMs()
+    if (!this.#rates.due(now)) return
     const { recordBytes, backingWriteBytes } = this.counters
     const held = this.#shell.holder.region.logs(this.id!).reduce((sum, log) => sum + log.bytes, 0)
-    this.#rates.sample(this.#shell.nowMs(), { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - held }, this.destager.busy)
+    this.#rates.sample(now, { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - held }, this.destager.busy)
   }
 
   async #renew(): Promise<void> {

@@ -1,7 +1,6 @@
 /** A volume in memory that says what it was asked, and answers when it is told to. */
-import { native } from 'vhost-user-ts-bindings'
-import { AlignedMemory } from '../../lib/io/memory.js'
 import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume, type Status } from '../../lib/ports/guest.js'
+import { MemoryDisk } from '../../fixtures/lab/memory-disk.js'
 
 export const CAPACITY_SECTORS = 2048
 
@@ -9,8 +8,7 @@ const nameOf = (kind: number): string => Object.entries(REQUEST_KIND).find(([, v
 
 export class MemoryVolume implements GuestVolume {
   readonly geometry: Geometry
-  readonly #memory = new AlignedMemory(CAPACITY_SECTORS * 512)
-  readonly #cells = new Float64Array(4)
+  readonly #disk = new MemoryDisk(CAPACITY_SECTORS)
   /** What was submitted since the last look, in order: 'write 8+1'. */
   #asked: string[] = []
   /** Requests stay here, submitted and not completed, while true. */
@@ -32,7 +30,7 @@ export class MemoryVolume implements GuestVolume {
     }
   }
 
-  get bytes(): Uint8Array { return this.#memory.bytes }
+  get bytes(): Uint8Array { return this.#disk.bytes }
 
   takeAsked(): string[] { return this.#asked.splice(0) }
 
@@ -47,7 +45,7 @@ export class MemoryVolume implements GuestVolume {
 
   /** Moves the bytes and completes; a request that its guest does not wait for any more moves none. */
   finish(request: GuestRequest, status: Status = STATUS.ok): void {
-    if (!request.dead && status === STATUS.ok) this.#move(request)
+    if (!request.dead && status === STATUS.ok) this.#disk.move(request)
     request.complete(status)
   }
 
@@ -56,20 +54,6 @@ export class MemoryVolume implements GuestVolume {
     const chosen = positions.length === 0 ? [...this.held] : positions.map((i) => this.held[i]!)
     this.held = this.held.filter((request) => !chosen.includes(request))
     for (const request of chosen) this.finish(request)
-  }
-
-  #move(request: GuestRequest): void {
-    let at = this.#memory.address + request.lbaSectors * 512
-    if (request.kind === REQUEST_KIND.discard || request.kind === REQUEST_KIND.writeZeroes) native.zero(at, request.lengthSectors * 512)
-    if (request.kind !== REQUEST_KIND.read && request.kind !== REQUEST_KIND.write) return
-    for (let i = 0; i < request.segmentCount; i++) {
-      const guest = request.segmentAddress[i]!, bytes = request.segmentBytes[i]!
-      this.#cells[0] = request.kind === REQUEST_KIND.read ? at : guest
-      this.#cells[1] = request.kind === REQUEST_KIND.read ? guest : at
-      this.#cells[2] = bytes
-      native.copy(this.#cells, 1)
-      at += bytes
-    }
   }
 
   endBatch(): void {}
@@ -97,5 +81,5 @@ export class MemoryVolume implements GuestVolume {
     this.#active?.onRoom()
   }
 
-  free(): void { this.#memory.free() }
+  free(): void { this.#disk.free() }
 }

@@ -1,8 +1,7 @@
 /** A packed ring driven by hand, in the places of a RawRing: every entry, flag and event is the test's to forge. */
 import { native } from 'vhost-user-ts-bindings'
 import type { SharedMemory } from '../../lib/client/memory.js'
-import { until } from '../../fixtures/lab/workspace.js'
-import { NEXT, RING_STRIDE, WRITE, type Piece, type RawRing, type Used } from './raw-ring.js'
+import { NEXT, RING_STRIDE, WRITE, collectUsed, type Piece, type RawRing, type Used } from './raw-ring.js'
 
 export const AVAIL = 1 << 7, USED = 1 << 15
 /** Flags of the event areas. */
@@ -116,14 +115,7 @@ export class RawPackedRing {
     return found
   }
 
-  async waitUsed(count: number): Promise<Used[]> {
-    const found: Used[] = []
-    await until(`${count} completions`, 3000, () => {
-      found.push(...this.takeUsed())
-      return found.length >= count
-    })
-    return found
-  }
+  waitUsed(count: number): Promise<Used[]> { return collectUsed(count, () => this.takeUsed()) }
 
   /** Anew, as a driver that resets its device does. */
   clear(): void {

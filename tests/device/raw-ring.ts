@@ -111,14 +111,7 @@ export class RawRing {
     return found
   }
 
-  async waitUsed(count: number): Promise<Used[]> {
-    const found: Used[] = []
-    await until(`${count} completions`, 3000, () => {
-      found.push(...this.takeUsed())
-      return found.length >= count
-    })
-    return found
-  }
+  waitUsed(count: number): Promise<Used[]> { return collectUsed(count, () => this.takeUsed()) }
 
   /** Anew, as a driver that resets its device does. */
   clear(): void {
@@ -128,4 +121,14 @@ export class RawRing {
   }
 
   free(): void { for (const fd of [this.kickFd, this.callFd, this.errFd]) native.closeFd(fd) }
+}
+
+/** `take`: what was completed since the last look. */
+export async function collectUsed(count: number, take: () => readonly Used[]): Promise<Used[]> {
+  const found: Used[] = []
+  await until(`${count} completions`, 3000, () => {
+    found.push(...take())
+    return found.length >= count
+  })
+  return found
 }
