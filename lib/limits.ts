@@ -52,6 +52,19 @@ export const limits = {
   regionVolumesMax: 512,
   /** Segments that only a log without one may take: a claim change finds room for its first records in a full region. */
   regionReservedSegments: 1,
+  /** The read cache leaves so many segments empty for the logs, or an eighth of a small region. */
+  readySegments: 4,
+  /** A segment that a log leaves is kept for what is clean in it, if that is one block in so many. */
+  cleanShare: 8,
+  /** Buffers of a region for blocks that reads missed and for those that are kept. */
+  fillBuffersMax: 16,
+  /** Blocks that were read since they came in are kept when their segment goes: at most one in so many of the segment. */
+  keptShare: 2,
+  /** A stream of reads that is this long is not cached. */
+  scanBytes: 1 * MIB,
+  /** Clean blocks are taken over from a cut in slices of so many, and a zeroed range of more makes the cache forget the volume. */
+  absorbBlocks: 4096,
+  absorbZeroBlocksMax: 262_144,
   /** Headers read at once while a log is indexed or scanned, and writes at once while a region is zeroed. */
   headerReadsMax: 64,
   formatDepth: 8,

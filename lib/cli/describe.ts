@@ -57,6 +57,9 @@ function volumeRows(v: VolumeStatus): Row[] {
     const age = outlook.dirtyAgeMs < 1000 ? '' : `, up to ${Math.round(outlook.dirtyAgeMs / 1000)} s old`
     const drained = outlook.drainedInMs === null || v.dirtyBytes === 0 ? '' : `, ${approximately(outlook.drainedInMs)} to destage`
     rows.splice(2, 0, ['dirty', `${formatBytes(v.dirtyBytes)}${age}${drained}; acknowledged up to ${v.acked}, on the backing up to ${v.base}, by ${v.order}`])
+    if (v.cache !== null && (v.cache.cleanBytes > 0 || !v.cache.populating)) {
+      rows.splice(3, 0, ['clean', `${formatBytes(v.cache.cleanBytes)} kept for reads${v.cache.populating ? '' : ', filling is paused'}`])
+    }
     if (outlook.frozenAt !== null) rows.splice(3, 0, ['frozen', frozen(outlook)])
   }
   return [...rows, ...traffic(v.counters)]
@@ -76,10 +79,11 @@ function traffic(c: VolumeCounters): Row[] {
     rows.push(
       ['requests', `${counted(c.guestReads, 'read')}, ${counted(c.guestWrites, 'write')}, ${c.guestFlushes === 1 ? '1 flush' : `${c.guestFlushes} flushes`}`],
       ['written', `guest ${formatBytes(c.guestWriteBytes)}, region ${formatBytes(c.recordBytes)}, backing ${formatBytes(c.backingWriteBytes)}`],
-      ['read', `guest ${formatBytes(c.guestReadBytes)}: region ${formatBytes(c.regionReadBytes)}, backing ${formatBytes(c.backingReadBytes)}, ` +
+      ['read', `guest ${formatBytes(c.guestReadBytes)}: region ${formatBytes(c.regionReadBytes)} (${formatBytes(c.cleanReadBytes)} clean), backing ${formatBytes(c.backingReadBytes)}, ` +
         `peers ${formatBytes(c.remoteReadBytes)}${byHost(c.remoteReadsByHost)}`],
     )
   }
+  if (c.rottenBlocks > 0) rows.push(['ROT', `${counted(c.rottenBlocks, 'block')} of the region ${c.rottenBlocks === 1 ? 'was' : 'were'} not what was written there`])
   if (c.guestErrors + c.backingErrors > 0) rows.push(['ERRORS', `${c.guestErrors} shown to the guest, ${c.backingErrors} from the backing`])
   return rows
 }

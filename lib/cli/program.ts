@@ -2,6 +2,7 @@
 import { Argument, Command, Option } from 'commander'
 import { EXIT } from '../core/failure.js'
 import { VERSION } from '../daemon/version.js'
+import type { CacheAction } from '../ports/control.js'
 import type { ReplayArguments } from './replay.js'
 import type { BlockdevNode } from '../backing/blockdev/node.js'
 import { blockdevArgument, durationArgument, integerArgument, sizeArgument } from './arguments.js'
@@ -25,7 +26,7 @@ export function program(): Command {
     .addHelpText('after', EXIT_CODES)
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
   const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeFreeze())
-    .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeResize())
+    .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeCache()).addCommand(volumeResize())
   for (const command of [blk(), serve(), status(), volume, inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
@@ -163,6 +164,18 @@ function volumePolicy(): Command {
     .argument('<name>', 'volume')
     .addArgument(new Argument('<mode>', 'when a write is acknowledged').choices(['write-back', 'write-through']))
     .action(async (name: string, mode: 'write-back' | 'write-through', options: ProgressArguments) => (await import('./status.js')).policy(name, mode, options))
+}
+
+function volumeCache(): Command {
+  const command = new Command('cache')
+    .description('clean data in the region: put there what reads miss (fill, as at the start), leave it as it is (pause), or forget it (drop)')
+    .argument('<name>', 'volume')
+    .addArgument(new Argument('<action>', 'what to do').choices(['fill', 'pause', 'drop']))
+  for (const option of [...controlOptions(), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+Example, around a backup that reads the whole disk once in no order:
+  holdfast volume cache db01 pause; backup; holdfast volume cache db01 fill`)
+    .action(async (name: string, action: CacheAction, options: ControlArguments) => (await import('./status.js')).cache(name, action, options))
 }
 
 function volumeResize(): Command {

@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.js'
 import { hostSchema } from '../config/schema.js'
 import { ControlClient } from '../control/client.js'
 import { EXIT, Failure } from '../core/failure.js'
-import type { Progress, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, Progress, VolumeChoice } from '../ports/control.js'
 import { describeHost } from './describe.js'
 import type { ControlArguments, FlushArguments, FreezeArguments, ProgressArguments } from './program.js'
 import { progressLine } from './progress.js'
@@ -49,6 +49,11 @@ export async function thaw(name: string | undefined, options: FreezeArguments): 
 export async function policy(name: string, mode: 'write-back' | 'write-through', options: ProgressArguments): Promise<void> {
   const result = await controlOf(options).policy(name, mode, progressOf(options, `draining ${name}`))
   print(options, result, `${name} is now ${result.effective} (${result.seconds.toFixed(1)} s)`)
+}
+
+export async function cache(name: string, action: CacheAction, options: ControlArguments): Promise<void> {
+  const result = await controlOf(options).cache(name, action)
+  print(options, result, `${name} has ${formatBytes(result.cleanBytes)} of clean data in the region${result.populating ? '' : '; what reads miss is not put there'}`)
 }
 
 export async function resize(name: string, options: ControlArguments): Promise<void> {

@@ -17,6 +17,8 @@ export function relationProblems(config: HostConfig): string[] {
   for (const volume of config.volume) {
     replicas(volume, config, add)
     blockdev(volume, add)
+    const least = 2 * config.region.segment_size
+    add((volume.quota ?? least) < least, `volume[${volume.name}].quota must be at least two segments of region.segment_size`)
   }
   for (const name of Object.keys(config.danger_zone.backing)) {
     add(!config.danger_zone.enabled, `danger_zone.backing.${name} needs danger_zone.enabled = true`)

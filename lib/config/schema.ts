@@ -89,6 +89,8 @@ export const volumeSchema = z.strictObject({
   destage_delay: duration('1ms', '1h').default(1000),
   destage_at: size('1MiB', '1TiB').default(64 * 1024 * 1024),
   max_dirty_age: duration('1s', '24h').optional(),
+  read_cache: flag.default(true),
+  quota: size('16MiB', '1920GiB').optional(),
   order: z.enum(['journal', 'flush', 'cut']).optional(),
   journal: path.optional(),
   domain: givenName.optional(),

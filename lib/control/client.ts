@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CacheResult, FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
@@ -34,6 +34,10 @@ export class ControlClient {
 
   policy(volume: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult> {
     return this.#follow(`${volumePath(volume)}/policy?mode=${mode}`, progress)
+  }
+
+  cache(volume: string, action: CacheAction): Promise<CacheResult> {
+    return this.#ask('POST', `${volumePath(volume)}/cache?action=${action}`, limits.controlAnswerMs)
   }
 
   /** One answer. */

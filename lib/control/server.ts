@@ -17,7 +17,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { HostControl, Progress, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, HostControl, Progress, VolumeChoice } from '../ports/control.js'
 
 const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403 }
 
@@ -92,10 +92,11 @@ async function handle(control: HostControl, request: IncomingMessage, response: 
 
 async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, response: ServerResponse): Promise<void> {
   const verb = call.split(' ')[0]!
-  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy)$/.exec(pathname) ?? []
+  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache)$/.exec(pathname) ?? []
   const post = verb === 'POST'
   if (call === 'GET /v1/status') reply(response, 200, control.status())
   else if (post && action === 'resize') reply(response, 200, await control.resize(volume))
+  else if (post && action === 'cache') reply(response, 200, await control.cache(volume, cacheActionOf(query.get('action'))))
   else if (post && action === 'flush') await stream(response, (progress) => control.flush(volume, wonOf(query.get('to')), progress))
   else if (post && action === 'policy') await stream(response, (progress) => control.policy(volume, modeOf(query.get('mode')), progress))
   else if (post && pathname === '/v1/freeze') await stream(response, (progress) => control.freeze(choiceOf(query), leaseOf(query.get('lease')), progress))
@@ -113,6 +114,11 @@ function wonOf(text: string | null): number | null {
 function modeOf(text: string | null): 'write-back' | 'write-through' {
   if (text === 'write-back' || text === 'write-through') return text
   throw new Failure(EXIT.usage, 'mode must be write-back or write-through')
+}
+
+function cacheActionOf(text: string | null): CacheAction {
+  if (text === 'fill' || text === 'pause' || text === 'drop') return text
+  throw new Failure(EXIT.usage, 'action must be fill, pause or drop')
 }
 
 function leaseOf(text: string | null): number {

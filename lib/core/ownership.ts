@@ -73,6 +73,8 @@ export interface OwnershipState {
   inheritedDone: boolean
   attempt: Attempt | null
   beat: { readonly epoch: Epoch; readonly counter: number; readonly sinceMs: number } | null
+  /** Epochs whose log on this host is not what was written. */
+  readonly damaged: Set<Epoch>
   /** No new attempt before this time. */
   notBeforeMs: number
 }
@@ -88,6 +90,8 @@ export type OwnershipEvent =
   | { readonly type: 'backingFlushed'; readonly ok: boolean }
   | { readonly type: 'members'; readonly reachable: readonly Member[] }
   | { readonly type: 'late'; readonly host: string; readonly reason: string }
+  /** This host's log of the epoch is not what was written: other holders are to have it alone. */
+  | { readonly type: 'damaged'; readonly epoch: Epoch }
   | { readonly type: 'selfSealed'; readonly epoch: Epoch; readonly reason: string }
   | { readonly type: 'progress'; readonly drained: boolean; readonly inheritedDone: boolean }
   | { readonly type: 'quarantineOver' }
@@ -124,7 +128,7 @@ const FORGIVE_MS = 30_000
 export function newOwnership(self: Member, policy: OwnershipPolicy, newId: string, guest: GuestView): OwnershipState {
   return {
     self, policy, volume: { newId, guest }, phase: 'standby', reason: null, claim: null, reachable: [], late: new Map(),
-    wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, notBeforeMs: 0,
+    wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, damaged: new Set(), notBeforeMs: 0,
   }
 }
 
@@ -159,6 +163,7 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'backingFlushed': onBackingFlushed(s, event.ok, env, out); break
     case 'members': onMembers(s, event.reachable); break
     case 'late': s.late.set(event.host, env.nowMs); break
+    case 'damaged': s.damaged.add(event.epoch); break
     case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
     case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
     case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, clearQuarantine: true }); break
@@ -201,12 +206,20 @@ function reviewSet(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const spare = others.some((m) => !hasMember(desired.set, m))
   const can = desired.mode === 'write-back' || (s.drained && !claim.quarantine)
   const change =
-    lateMember !== undefined ||
+    lateMember !== undefined || leavesDamaged(s, claim) ||
     (desired.mode !== claim.mode && can) ||
     (claim.mode === 'write-back' && joins && others.length < s.policy.copies) ||
     // R-migration: the source stays in the set until what it holds is on the backing.
     (claim.mode === 'write-back' && spare && s.inheritedDone && others.length > s.policy.copies)
   if (change) beginOwn(s, env, out, UNCHANGED)
+}
+
+/** Does another member hold what is damaged here? */
+function leavesDamaged(s: OwnershipState, claim: Claim): boolean {
+  if (s.damaged.size === 0) return false
+  const sealable = claim.set.some((m) => !sameMember(m, s.self) && !s.late.has(m.host) && s.reachable.some((r) => sameMember(r, m)))
+  return (s.damaged.has(claim.epoch) && sealable) ||
+    claim.inherited.some((log) => s.damaged.has(log.epoch) && log.holders.length > 1 && hasMember(log.holders, s.self))
 }
 
 function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
@@ -305,7 +318,7 @@ function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: Owners
       wait(s, env, 50, `waiting for ${s.policy.copies} of {${s.policy.replicas.join(', ')}} to connect`)
       return
     }
-    swap(s, firstClaim(s.volume.newId, s.volume.guest, { ...desired, self: s.self, nonce: env.nonce, clearQuarantine: false, released: false, capacityBytes: null }), 0, out)
+    swap(s, firstClaim(s.volume.newId, s.volume.guest, { ...desired, self: s.self, nonce: env.nonce, clearQuarantine: false, released: false, capacityBytes: null, damagedHere: s.damaged }), 0, out)
     return
   }
   if (sameMember(claim.owner, s.self) || isReleased(claim)) { seal(s, env, out); return }
@@ -399,7 +412,7 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const claim = a.from!
   for (const m of a.awaiting) if (a.kind === 'own' && m.host !== s.self.host) s.late.set(m.host, env.nowMs)
   a.awaiting = []
-  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release, capacityBytes: a.capacityBytes }
+  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release, capacityBytes: a.capacityBytes, damagedHere: s.damaged }
   const target = a.release ? { set: [s.self], mode: 'write-back' as ClaimMode } : targetOf(s, a)
   if (a.kind === 'own' && !a.reports.some((r) => sameMember(r.member, s.self))) {
     // The own region did not take the seal: nothing can be promised from here any more.
@@ -495,7 +508,7 @@ function serve(s: OwnershipState, out: OwnershipEffect[]): void {
 
 /** An own change that cannot be made: sealed at this epoch already, so only a change that can be made resumes service. */
 function resume(s: OwnershipState, claim: Claim, env: Env, out: OwnershipEffect[], reason: string): void {
-  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: false, released: false, capacityBytes: null }
+  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: false, released: false, capacityBytes: null, damagedHere: s.damaged }
   const staying = s.attempt!.reports.map((r) => r.member)
   const decision = decideChange(claim, s.attempt!.reports, { ...wish, set: staying, mode: 'write-back' }, true)
   assert(decision.ok, `a running owner can always go on as write-back (${reason})`)

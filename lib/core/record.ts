@@ -4,7 +4,8 @@
  * particular to one holder (region and segment are named by the segment header). Byte tables: docs/format.md.
  */
 import { assert } from './assert.js'
-import { BLOCK_BYTES, GUEST_SECTORS_MAX, SECTOR_BYTES, epoch as toEpoch, roundUp, won as toWon, type Epoch, type Won } from './units.js'
+import { joinBlock } from './crc-join.js'
+import { BLOCK_BYTES, GUEST_SECTORS_MAX, SECTORS_PER_BLOCK, SECTOR_BYTES, epoch as toEpoch, roundUp, won as toWon, type Epoch, type Won } from './units.js'
 
 export const RECORD_MAGIC = 0x52464448 // "HDFR"
 export const RECORD_VERSION = 1
@@ -243,12 +244,31 @@ export const entryCrc = (h: RecordHeader, i: number): number => h.view.getUint32
 /** Byte offset of the payload in the record. */
 export const entryPayload = (h: RecordHeader, i: number): number => h.view.getUint32(entryAt(i) + 20, true) * SECTOR_BYTES
 
-/** `record`: the whole record, header first. */
-export function verifyPayload(record: Uint8Array, h: RecordHeader, crc: Crc): boolean {
+/** The CRC of each 4 KiB of an entry, by its place in the record: blocks from the record's first byte. */
+export type BlockVisitor = (block: number, crc: number) => void
+
+/** Does the entry consist of whole blocks, on the guest's disk and in the record? Only those have sums of their own. */
+export const inBlocks = (lba: number, sectors: number, payloadBytes: number): boolean =>
+  lba % SECTORS_PER_BLOCK === 0 && sectors % SECTORS_PER_BLOCK === 0 && payloadBytes % BLOCK_BYTES === 0
+
+/** `record`: the whole record, header first. `blocks` is told of blocks before the record is known to be good. */
+export function verifyPayload(record: Uint8Array, h: RecordHeader, crc: Crc, blocks?: BlockVisitor): boolean {
   for (let i = 0; i < h.entryCount; i++) {
     if (entryKind(h, i) !== ENTRY.data) continue
-    const from = entryPayload(h, i)
-    if (crc(record.subarray(from, from + entrySectors(h, i) * SECTOR_BYTES), 0) !== entryCrc(h, i)) return false
+    const from = entryPayload(h, i), bytes = entrySectors(h, i) * SECTOR_BYTES
+    const sum = blocks !== undefined && inBlocks(entryLba(h, i), entrySectors(h, i), from) ? sumBlocks(record, from, bytes, crc, blocks)
+      : crc(record.subarray(from, from + bytes), 0)
+    if (sum !== entryCrc(h, i)) return false
   }
   return true
+}
+
+function sumBlocks(record: Uint8Array, from: number, bytes: number, crc: Crc, blocks: BlockVisitor): number {
+  let sum = 0
+  for (let at = from; at < from + bytes; at += BLOCK_BYTES) {
+    const own = crc(record.subarray(at, at + BLOCK_BYTES), 0)
+    blocks(at / BLOCK_BYTES, own)
+    sum = joinBlock(sum, own)
+  }
+  return sum
 }

@@ -26,6 +26,8 @@ export interface ChangeWish {
   readonly released: boolean
   /** The disk as the guest shall see it; null: as before. It only grows. */
   readonly capacityBytes: number | null
+  /** Epochs whose log is not what it was on this host: it vouches for none of them any more, where another member does. */
+  readonly damagedHere: ReadonlySet<Epoch>
 }
 
 export type Decision =
@@ -72,7 +74,7 @@ export function decideChange(
   const kept = nobody ? (waitedOut ? WAITED_OUT_GAP : 0) : Math.min(...reports.map((r) => Math.max(r.length, base - claim.start)))
   const end = won(claim.start + kept)
   assert(end >= base, 'base never passes the end of the log')
-  const inherited = keptLogs(claim, base, end, kept, reports)
+  const inherited = keptLogs(claim, base, end, kept, reports).map((log) => leaveDamaged(log, wish))
   const ownerQuiet = reports.some((r) => sameMember(r.member, claim.owner) && r.quiet)
   const quarantine = wish.clearQuarantine
     ? false
@@ -100,6 +102,12 @@ function keptLogs(claim: Claim, base: Won, end: Won, kept: number, reports: read
   const older = claim.inherited.filter((log) => log.start + log.kept > base)
   if (kept === 0 || end <= base || reports.length === 0) return older
   return [...older, { epoch: claim.epoch, start: claim.start, kept, holders: reports.map((r) => r.member) }]
+}
+
+/** R4b allows taking a holder away; the last one stays, damaged or not. */
+function leaveDamaged(log: InheritedLog, { self, damagedHere }: ChangeWish): InheritedLog {
+  const others = log.holders.filter((m) => !sameMember(m, self))
+  return damagedHere.has(log.epoch) && others.length > 0 ? { ...log, holders: others } : log
 }
 
 /** Which members the policy would have now, in order of preference, those of the present set first. */

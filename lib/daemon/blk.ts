@@ -9,6 +9,9 @@ import { describeSource, openBacking, type BackingSource, type OpenedBacking } f
 import { PosixDirClaimStore } from '../claim/posix-dir.js'
 import type { Logger } from '../control/log.js'
 import type { Claim } from '../core/claim.js'
+import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
+import { CleanCache } from '../cache/clean-cache.js'
+import { CleanVolume } from '../cache/clean-volume.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
@@ -138,7 +141,9 @@ async function cached(
   const ring = new IoRing(), region = await openRegion(ring, options.cache!, {
     host, sizeBytes: options.cacheBytes, segmentBytes: segmentBytes(options.cacheBytes), progress,
   })
-  const holder = new Holder(region)
+  const holder = new Holder(region), cache = new CleanCache(region)
+  await loadCheckpoint(region, cache)
+  const clean = new CleanVolume(cache, { quotaBytes: null, logBytes: () => 0 })
   // What is no file has no folder beside it that all hosts share, and there is no configuration to name one.
   const wanted = options.order ?? (image.kind === 'file' ? null : 'cut')
   const { order, journal } = planJournal({ name, image: shown, folder: null, order: wanted, danger: null }, image)
@@ -154,7 +159,7 @@ async function cached(
     failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes, order,
     maxDirtyAgeMs: null,
   }, {
-    holder, backing, journal, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
+    holder, backing, journal, clean, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
     nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
   await volume.start()
@@ -164,13 +169,15 @@ async function cached(
     banner: `serving ${shown} on ${where}, policy write-back without copies, order ${order}: acknowledged writes are in ${options.cache} first`, ended,
     stop: async () => {
       device.close()
-      const clean = await volume.release(limits.stopTimeoutMs) !== 'dirty'
+      const released = await volume.release(limits.stopTimeoutMs) !== 'dirty'
       await volume.stop()
       await ring.drain()
+      await saveCheckpoint(region, cache, clean.kept === null ? [] : [clean.kept])
+      cache.close()
       await region.close()
       await image.detach()
       image.close()
-      return clean
+      return released
     },
   }
 }

@@ -6,6 +6,7 @@ import type { DangerOptions } from '../backing/danger.js'
 import { openBacking, type OpenedBacking } from '../backing/open.js'
 import { PosixDirClaimStore } from '../claim/posix-dir.js'
 import type { HostConfig, VolumeConfig } from '../config/schema.js'
+import { CleanVolume } from '../cache/clean-volume.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { GuestView } from '../core/claim.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
@@ -75,16 +76,19 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   const { order, journal } = planJournal(place, opened)
   let guardedAs: string | null = null
   let device: DeviceServer | null = null
-  const volume = new Volume({
+  const clean = config.read_cache ? new CleanVolume(host.readCache, {
+    quotaBytes: config.quota ?? null, logBytes: () => volume.logBytes,
+  }) : null
+  const volume: Volume = new Volume({
     name: config.name, guest: guestView(config, opened), readOnly: config.read_only,
     policy: {
       mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: config.replicas ?? setup.peers,
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
     },
     failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,
-    maxDirtyAgeMs: config.max_dirty_age ?? null,
+    maxDirtyAgeMs: config.max_dirty_age ?? null, quotaBytes: config.quota ?? null,
   }, {
-    holder: host.holder, backing: opened.backing, journal, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
+    holder: host.holder, backing: opened.backing, journal, clean, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
     reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
     resized: () => { device?.configChanged() },
     owned: async () => {
@@ -115,7 +119,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   })
   const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {
-    volume, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs,
+    volume, clean, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs,
     requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,
     errors: () => opened.backing.errorGeneration, closeImage: () => opened.detach(), reopenImage: () => opened.reopen(),
     stop: async (timeoutMs) => {

@@ -5,12 +5,14 @@ import type { Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { won as toWon } from '../core/units.js'
 import type {
-  FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
 } from '../ports/control.js'
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
 } from '../ports/peer.js'
-import type { Region } from '../ports/region.js'
+import { CleanCache } from '../cache/clean-cache.js'
+import type { CleanVolume } from '../cache/clean-volume.js'
+import type { FileRegion } from '../region/region.js'
 import { Holder } from '../replica/holder.js'
 import { Replica } from '../replica/replica.js'
 import type { Volume } from '../volume/volume.js'
@@ -24,6 +26,8 @@ export interface HostLog {
 /** A volume together with what only the daemon knows of it. */
 export interface HostedVolume {
   readonly volume: Volume
+  /** Null without a read cache. */
+  readonly clean: CleanVolume | null
   readonly socket: string
   readonly backingPath: string
   guardedAs(): string | null
@@ -40,7 +44,7 @@ export interface HostedVolume {
 }
 
 export interface HostParts {
-  readonly region: Region
+  readonly region: FileRegion
   readonly network: PeerNetwork | null
   readonly peerAddresses: ReadonlyMap<string, string>
   readonly writeCache: string
@@ -50,12 +54,14 @@ export interface HostParts {
 export class Host implements PeerHandler, HostControl {
   readonly holder: Holder
   readonly replica: Replica
+  readonly readCache: CleanCache
   readonly #parts: HostParts
   readonly #volumes = new Map<string, HostedVolume>()
 
   constructor(parts: HostParts) {
     this.#parts = parts
     this.holder = new Holder(parts.region)
+    this.readCache = new CleanCache(parts.region)
     this.replica = new Replica(this.holder, (message) => parts.log.warn(message))
   }
 
@@ -202,6 +208,14 @@ export class Host implements PeerHandler, HostControl {
     return Promise.resolve({ volumes: thawed })
   }
 
+  cache(name: string, action: CacheAction): Promise<CacheResult> {
+    const { clean } = this.#named(name)
+    if (clean === null) throw new Failure(EXIT.usage, `volume ${name} has no read cache (read_cache = false)`)
+    if (action === 'drop') clean.drop()
+    else clean.populating = action === 'fill'
+    return Promise.resolve({ volume: name, cleanBytes: clean.bytes, populating: clean.populating })
+  }
+
   async policy(name: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult> {
     const { volume } = this.#named(name)
     const started = performance.now()
@@ -241,6 +255,7 @@ function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
     inherited: volume.serving && volume.index.inherited.length > 0
       ? claim!.inherited.map((log) => ({ epoch: log.epoch, kept: log.kept, holders: log.holders.map((m) => m.host) })) : [],
     frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(), order: hosted.order, outlook: volume.outlook,
-    counters: { ...volume.counters.snapshot(), backingErrors: hosted.errors() },
+    cache: hosted.clean === null ? null : { cleanBytes: hosted.clean.bytes, populating: hosted.clean.populating },
+    counters: { ...volume.counters.snapshot(), backingErrors: hosted.errors(), cleanReadBytes: hosted.clean?.hitBytes ?? 0, filledBytes: hosted.clean?.filledBytes ?? 0 },
   }
 }

@@ -1,4 +1,5 @@
 /** `holdfast serve`: one host with its region, peers and volumes. */
+import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { HostConfig } from '../config/schema.js'
@@ -35,6 +36,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     region, network, peerAddresses: new Map(config.peer.map((p) => [p.name, `${p.address.address}:${p.address.port}`])),
     writeCache: writeCacheOf(config.region.path), log,
   })
+  if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
   await network?.start(host)
   const running: RunningVolume[] = []
   const control = new ControlServer(config.host.control_socket, host)
@@ -43,6 +45,8 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     await control.stop()
     await network?.stop()
     await ring.drain()
+    await saveCheckpoint(region, host.readCache, running.flatMap(({ clean }) => clean?.kept ?? []))
+    host.readCache.close()
     await region.close()
     ring.close()
     awake?.release()

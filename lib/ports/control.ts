@@ -37,6 +37,8 @@ export interface VolumeStatus {
   readonly frontEnds: number
   readonly guardedAs: string | null
   readonly order: 'journal' | 'flush' | 'cut'
+  /** Null without a read cache. `populating`: what reads miss is put into it. */
+  readonly cache: { readonly cleanBytes: number; readonly populating: boolean } | null
   readonly outlook: VolumeOutlook
   readonly counters: VolumeCounters
 }
@@ -68,6 +70,12 @@ export interface VolumeCounters {
   readonly backingWriteBytes: number
   readonly backingErrors: number
   readonly regionReadBytes: number
+  /** Blocks of the region that were not what was written there, when a guest read them. */
+  readonly rottenBlocks: number
+  /** Of regionReadBytes: clean blocks, which the backing has as well. */
+  readonly cleanReadBytes: number
+  /** Missed, and written to the region for the next time. */
+  readonly filledBytes: number
   readonly remoteReads: number
   readonly remoteReadBytes: number
   /** Remote reads by the host that answered. */
@@ -111,6 +119,9 @@ export interface ThawResult { readonly volumes: readonly { readonly volume: stri
 /** Volumes by name, or all disks of one VM. */
 export type VolumeChoice = { readonly volume: string } | { readonly domain: string }
 
+export type CacheAction = 'fill' | 'pause' | 'drop'
+export interface CacheResult { readonly volume: string; readonly cleanBytes: number; readonly populating: boolean }
+
 export interface PolicyResult { readonly volume: string; readonly effective: string; readonly seconds: number }
 
 export interface ResizeResult { readonly volume: string; readonly beforeBytes: number; readonly afterBytes: number }
@@ -127,6 +138,8 @@ export interface HostControl {
   thaw(choice: VolumeChoice): Promise<ThawResult>
   /** Another mode until the daemon ends; into write-through it is done when nothing is dirty. */
   policy(volume: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult>
+  /** Goes on, or stops, putting into the read cache what reads miss; or forgets what is in it. */
+  cache(volume: string, action: CacheAction): Promise<CacheResult>
   /** Takes the backing's present size for the guest's disk. */
   resize(volume: string): Promise<ResizeResult>
 }

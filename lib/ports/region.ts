@@ -1,4 +1,5 @@
 /** The host's cache region as the volume and the replica use it. Offsets are bytes from the start of the region. */
+import type { BlockSums } from '../core/block-sums.js'
 import type { Layer } from '../core/layer.js'
 import type { Epoch, Won } from '../core/units.js'
 import type { BlockFile, CompletionTarget } from './io.js'
@@ -63,7 +64,10 @@ export interface Region {
   readonly file: BlockFile
   readonly segmentBytes: number
   readonly segmentCount: number
+  /** Not held by a log. */
   readonly freeSegments: number
+  /** What reads of the region are checked against, as far as it is known. */
+  readonly sums: BlockSums
   /** Bytes of records and headers appended since open: the wear this region has seen. */
   readonly appendedBytes: number
   volumeState(volume: string): VolumeState
@@ -71,7 +75,11 @@ export interface Region {
   saveVolumeState(volume: string, state: Partial<VolumeState>): Promise<void>
   /** Logs found at open or created since. */
   logs(volume: string): readonly RegionLog[]
+  /** Region bytes that the volume's logs occupy. */
+  logBytes(volume: string): number
   volumes(): readonly string[]
+  /** The log that has the segment at this byte of the region, if one has. */
+  logAt(offsetBytes: number): RegionLog | undefined
   createLog(volume: string, epoch: Epoch, start: Won, nonce: string): RegionLog
   /** Frees all its segments. Reads pinned before go on safely. */
   deleteLog(log: RegionLog): void

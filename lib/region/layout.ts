@@ -11,6 +11,7 @@ import { limits } from '../limits.js'
 export const REGION_VERSION = 1
 const SUPERBLOCK_MAGIC = 0x53464448 // "HDFS"
 const SEGMENT_MAGIC = 0x47464448 // "HDFG"
+const FILL_MAGIC = 0x46464448 // "HDFF"
 export const SEGMENT_HEADER_BYTES = 4096
 const VOLUME_AT = 4096
 const VOLUME_BYTES = 128
@@ -27,7 +28,12 @@ export interface Superblock {
   /** Raised by one with every write; the higher valid slot counts. */
   generation: number
   readonly volumes: Map<string, VolumeEntry>
+  /** What a clean stop left of the read cache; null while anything may be written. */
+  checkpoint: CheckpointPlace | null
 }
+
+/** Its first segment, and a number that all of its segments carry. */
+export interface CheckpointPlace { readonly segment: number; readonly id: number }
 
 export const segmentOffset = (index: number, segmentBytes: number): number => 2 * limits.superblockBytes + index * segmentBytes
 export const regionMinBytes = (segmentBytes: number): number => segmentOffset(2, segmentBytes)
@@ -51,6 +57,8 @@ export function encodeSuperblock(sb: Superblock, out: Uint8Array, crc: Crc): num
   putU64(view, 48, sb.segmentCount)
   putU64(view, 56, sb.createdMs)
   view.setUint32(64, sb.volumes.size, true)
+  view.setUint32(68, sb.checkpoint === null ? 0 : sb.checkpoint.segment + 1, true)
+  view.setUint32(72, sb.checkpoint?.id ?? 0, true)
   const host = new TextEncoder().encode(sb.host)
   assert(host.length < HOST_BYTES, 'a host name fits')
   out.set(host, 128)
@@ -86,6 +94,7 @@ export function decodeSuperblock(bytes: Uint8Array, crc: Crc): Superblock | Supe
   return {
     incarnation: getHex(bytes, 24), host, segmentBytes: getU64(view, 40), segmentCount: getU64(view, 48), createdMs: getU64(view, 56),
     generation: getU64(view, 16), volumes,
+    checkpoint: view.getUint32(68, true) === 0 ? null : { segment: view.getUint32(68, true) - 1, id: view.getUint32(72, true) },
   }
 }
 
@@ -141,4 +150,37 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc: Crc): SegmentHeader 
     epoch: epoch(getU64(view, 72)), start: won(getU64(view, 80)), nonce: getHex(bytes, 48), ordinal: view.getUint32(96, true),
     firstWon: won(getU64(view, 88)), previousHeaderCrc: view.getUint32(100, true), deletedUse: getU64(view, 104),
   }
+}
+
+/** A segment of the read cache: what is in it is known to the process that filled it only, and no log of an earlier use is here any more. */
+export function encodeFillHeader(incarnation: string, index: number, part: CheckpointPart | null, out: Uint8Array, crc: Crc): void {
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength)
+  out.fill(0, 0, SEGMENT_HEADER_BYTES)
+  view.setUint32(0, FILL_MAGIC, true)
+  view.setUint32(4, REGION_VERSION, true)
+  view.setUint32(12, index, true)
+  putHex(out, 16, incarnation)
+  if (part !== null) {
+    view.setUint32(32, part.id, true)
+    view.setUint32(36, part.next === null ? 0 : part.next + 1, true)
+    view.setUint32(40, part.lengthBytes, true)
+    view.setUint32(44, part.crc, true)
+  }
+  view.setUint32(8, crc(out.subarray(0, SEGMENT_HEADER_BYTES), 0), true)
+}
+
+/** What a segment has of a checkpoint, behind its header. */
+export interface CheckpointPart { readonly id: number; readonly next: number | null; readonly lengthBytes: number; readonly crc: number }
+
+/** Null for anything but the part of this checkpoint in this segment. */
+export function decodeCheckpointPart(bytes: Uint8Array, incarnation: string, index: number, id: number, crc: Crc): CheckpointPart | null {
+  if (!isFillHeader(bytes, crc) || getHex(bytes, 16) !== incarnation) return null
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), next = view.getUint32(36, true)
+  if (view.getUint32(12, true) !== index || view.getUint32(32, true) !== id) return null
+  return { id, next: next === 0 ? null : next - 1, lengthBytes: view.getUint32(40, true), crc: view.getUint32(44, true) }
+}
+
+export function isFillHeader(bytes: Uint8Array, crc: Crc): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return view.getUint32(0, true) === FILL_MAGIC && ownChecksumHolds(bytes, SEGMENT_HEADER_BYTES, crc)
 }

@@ -1,10 +1,11 @@
 /** One log in the region: records in segments, in order, and which of them are stored. */
 import { assert } from '../core/assert.js'
+import type { BlockSums } from '../core/block-sums.js'
 import { IndexLayer } from '../core/index-layer.js'
 import type { Layer } from '../core/layer.js'
-import { ENTRY, HEADER_BYTES, entryKind, entryLba, entryPayload, entrySectors, parseHeader, type RecordHeader } from '../core/record.js'
+import { ENTRY, HEADER_BYTES, entryCrc, entryKind, entryLba, entryPayload, entrySectors, inBlocks, parseHeader, type RecordHeader } from '../core/record.js'
 import { EXIT, Failure } from '../core/failure.js'
-import { won as toWon, type Epoch, type Won } from '../core/units.js'
+import { BLOCK_BYTES, SECTORS_PER_BLOCK, won as toWon, type Epoch, type Won } from '../core/units.js'
 import { AlignedMemory } from '../io/memory.js'
 import { allEnded, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
@@ -109,7 +110,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   hasRoom(lengthBytes: number): boolean {
     const open = this.#open
     if (open !== undefined && this.#fits(open, lengthBytes)) return true
-    return this.#pool.free > (open === undefined ? 0 : limits.regionReservedSegments)
+    return this.#pool.ready(open === undefined ? 1 : limits.regionReservedSegments + 1)
   }
 
   append(address: number, lengthBytes: number, won: Won, headerCrc: number, durable: boolean, target: CompletionTarget, token: number): number {
@@ -265,7 +266,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   async buildLayer(kept: number, base: Won): Promise<Layer> {
     const layer = new IndexLayer(), { from, to, needed } = this.#above(kept, base)
-    const put: Visit = (header, offset) => applyRecord(layer, header, offset)
+    const put: Visit = (header, offset) => applyRecord(layer, this.#pool.sums, header, offset)
     for (let i = 0; i < needed.length;) {
       let next = i
       while (next < needed.length && needed[next]!.offsets === null) next++
@@ -286,7 +287,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
         layer = new IndexLayer()
       }
       flushed = header.flushedWon
-      applyRecord(layer, header, offset)
+      applyRecord(layer, this.#pool.sums, header, offset)
     })
     cuts.push({ layer, cut: toWon(to) })
     return cuts
@@ -324,7 +325,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
       if (!applied) unread.push(segments[i]!)
     })
     // It was good when the region was opened. Records are put in in their order, so those behind it are read as well.
-    for (const segment of unread) await this.#readHeaders(segment, from, to, (header, offset) => applyRecord(layer, header, offset))
+    for (const segment of unread) await this.#readHeaders(segment, from, to, (header, offset) => applyRecord(layer, this.#pool.sums, header, offset))
   }
 
   /** Where a segment's records are, from one header to the next. */
@@ -377,10 +378,11 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 }
 
 /** Puts a record's entries into a layer; `offsetBytes` is the record's place in the region. */
-export function applyRecord(layer: Layer, header: RecordHeader, offsetBytes: number): void {
+export function applyRecord(layer: Layer, sums: BlockSums, header: RecordHeader, offsetBytes: number): void {
   for (let i = 0; i < header.entryCount; i++) {
-    const lba = entryLba(header, i), sectors = entrySectors(header, i)
-    if (entryKind(header, i) === ENTRY.data) layer.putData(lba, sectors, (offsetBytes + entryPayload(header, i)) / 512)
-    else layer.putZero(lba, sectors)
+    const lba = entryLba(header, i), sectors = entrySectors(header, i), payload = entryPayload(header, i)
+    if (entryKind(header, i) !== ENTRY.data) { layer.putZero(lba, sectors); continue }
+    layer.putData(lba, sectors, (offsetBytes + payload) / 512)
+    if (sectors === SECTORS_PER_BLOCK && inBlocks(lba, sectors, payload)) sums.set((offsetBytes + payload) / BLOCK_BYTES, entryCrc(header, i))
   }
 }

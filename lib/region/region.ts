@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, constants, existsSync, ftruncateSync, openSync, statSync } from 'node:fs'
 import { assert } from '../core/assert.js'
+import { BlockSums } from '../core/block-sums.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { epoch as toEpoch, won as toWon, type Epoch, type Won } from '../core/units.js'
 import { openBlockFile, type RingBlockFile } from '../io/block-file.js'
@@ -13,7 +14,7 @@ import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { Region, RegionLog, VolumeState } from '../ports/region.js'
 import { crc } from '../io/crc.js'
-import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, encodeSegmentHeader, regionMinBytes, segmentOffset, type SegmentHeader, type Superblock } from './layout.js'
+import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, encodeSegmentHeader, regionMinBytes, segmentOffset, type CheckpointPlace, type SegmentHeader, type Superblock } from './layout.js'
 import { SegmentedLog } from './region-log.js'
 import { checkUnreadable, groupLogs, lostBefore, readSegmentHeaders, scanLog } from './scan.js'
 import { SegmentPool } from './segment-pool.js'
@@ -106,9 +107,9 @@ async function format(file: RingBlockFile, path: string, options: RegionOptions)
   }
   const superblock: Superblock = {
     incarnation: randomBytes(16).toString('hex'), host: options.host, segmentBytes: options.segmentBytes, segmentCount, createdMs: Date.now(),
-    generation: 0, volumes: new Map(),
+    generation: 0, volumes: new Map(), checkpoint: null,
   }
-  const writer = new SuperblockWriter(new SegmentPool(file, superblock.incarnation, superblock.segmentBytes, segmentCount, 0, []), superblock)
+  const writer = new SuperblockWriter(new SegmentPool(file, superblock.incarnation, superblock.segmentBytes, segmentCount, 0, [], new BlockSums(0)), superblock)
   try {
     await writer.save(true)
   } finally {
@@ -149,8 +150,9 @@ export class FileRegion implements Region {
   static async load(file: RingBlockFile, sb: Superblock, summaries: WalkOptions['summaries']): Promise<FileRegion> {
     const { headers, unreadable } = await readSegmentHeaders(file, sb.incarnation, sb.segmentBytes, sb.segmentCount)
     const { logs: grouped, halfDeleted } = groupLogs(headers)
+    const sums = new BlockSums(segmentOffset(sb.segmentCount, sb.segmentBytes)), blocks = (place: number, sum: number): void => { sums.set(place, sum) }
     const found = await allEnded(grouped.map(async (segments) =>
-      scanLog(file, segments, sb.segmentBytes, sb.volumes.get(segments[0]!.volume)?.base ?? toWon(0), summaries)))
+      scanLog(file, segments, sb.segmentBytes, sb.volumes.get(segments[0]!.volume)?.base ?? toWon(0), { summaries, blocks })))
     const ends = new Map(found.flatMap(({ segments }) => segments).flatMap(({ header, count }): [string, Won][] =>
       (count === 0 ? [] : [[`${header.volume} ${header.nonce}`, toWon(header.firstWon + count - 1)]])))
     await checkUnreadable(file, unreadable, sb.segmentBytes, ({ volume, nonce }) =>
@@ -163,7 +165,7 @@ export class FileRegion implements Region {
     const taken = new Set(live.flatMap(({ segments }) => segments.map((s) => s.header.index)))
     const free = Array.from({ length: sb.segmentCount }, (_, i) => i).filter((i) => !taken.has(i))
     const lastUse = headers.reduce((most, h) => Math.max(most, h.useSequence), 0)
-    const pool = new SegmentPool(file, sb.incarnation, sb.segmentBytes, sb.segmentCount, lastUse, free)
+    const pool = new SegmentPool(file, sb.incarnation, sb.segmentBytes, sb.segmentCount, lastUse, free, sums)
     const logs = live.map(({ segments }) => {
       const log = new SegmentedLog(pool, segments[0]!.header)
       for (const segment of segments) log.adopt(segment)
@@ -180,12 +182,25 @@ export class FileRegion implements Region {
     return new FileRegion(file, sb, pool, logs)
   }
 
+  /** What the last clean stop left of the read cache. */
+  get checkpoint(): CheckpointPlace | null { return this.#superblock.checkpoint }
+
+  /** Durable when the promise resolves. Null before anything else is written: what a checkpoint says is true of an unchanged region only. */
+  async setCheckpoint(place: CheckpointPlace | null): Promise<void> {
+    this.#superblock.checkpoint = place
+    // In both slots: the one before would bring back a checkpoint that is not true any more.
+    await this.#writer.save(true)
+  }
+
   get path(): string { return this.file.path }
   get host(): string { return this.#superblock.host }
   get incarnation(): string { return this.#superblock.incarnation }
   get segmentBytes(): number { return this.#superblock.segmentBytes }
   get segmentCount(): number { return this.#superblock.segmentCount }
   get freeSegments(): number { return this.#pool.free }
+  get sums(): BlockSums { return this.#pool.sums }
+  /** For the read cache, which lives in what no log needs. */
+  get segments(): SegmentPool { return this.#pool }
   get appendedBytes(): number { return this.#pool.appendedBytes }
   get failure(): string | null { return this.#pool.failure }
 
@@ -210,7 +225,18 @@ export class FileRegion implements Region {
   }
 
   logs(volume: string): readonly RegionLog[] { return this.#logs.filter((log) => log.volume === volume) }
+  logBytes(volume: string): number {
+    let bytes = 0
+    for (const log of this.#logs) if (log.volume === volume) bytes += log.bytes
+    return bytes
+  }
+
   volumes(): readonly string[] { return [...new Set(this.#logs.map((log) => log.volume))] }
+
+  logAt(offsetBytes: number): RegionLog | undefined {
+    const index = Math.floor((offsetBytes - segmentOffset(0, this.segmentBytes)) / this.segmentBytes)
+    return this.#logs.find((log) => log.segments.some((segment) => segment.index === index))
+  }
 
   createLog(volume: string, epoch: Epoch, start: Won, nonce: string): RegionLog {
     assert(!this.#logs.some((log) => log.volume === volume && log.epoch === epoch), 'an epoch has one log here')

@@ -6,7 +6,7 @@ import { AlignedMemory } from '../io/memory.js'
 import { allEnded, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import { crc } from '../io/crc.js'
-import { SEGMENT_HEADER_BYTES, decodeSegmentHeader, segmentOffset, type SegmentHeader } from './layout.js'
+import { SEGMENT_HEADER_BYTES, decodeSegmentHeader, isFillHeader, segmentOffset, type SegmentHeader } from './layout.js'
 import { aboveBase, headerAt, isDamaged, readSegment, walkLog, type RegionFile, type WalkOptions } from './walk.js'
 
 /** A segment of a log with the records that are good: their places, or null where the summary has them. */
@@ -34,7 +34,7 @@ export async function readSegmentHeaders(file: RegionFile, incarnation: string, 
         const bytes = memory.bytes.subarray(i * SEGMENT_HEADER_BYTES, (i + 1) * SEGMENT_HEADER_BYTES)
         const header = decodeSegmentHeader(bytes, crc)
         if (header === 'newer') throw new Failure(EXIT.config, `region ${file.path}: segment ${first + i} has a newer format than this release reads; run the newer release (nothing was changed)`)
-        if (header === 'none' && bytes.some((b) => b !== 0)) unreadable.push(first + i)
+        if (header === 'none' && bytes.some((b) => b !== 0) && !isFillHeader(bytes, crc)) unreadable.push(first + i)
         if (header !== 'none' && header.incarnation === incarnation && header.index === first + i) headers.push(header)
       }
     }
@@ -111,7 +111,9 @@ export function lostBefore(first: SegmentHeader, base: Won): Won | null {
   return first.firstWon > from ? from : null
 }
 
-export async function scanLog(file: RegionFile, found: readonly SegmentHeader[], segmentBytes: number, base: Won, summaries: WalkOptions['summaries']): Promise<FoundLog> {
+export async function scanLog(
+  file: RegionFile, found: readonly SegmentHeader[], segmentBytes: number, base: Won, options: Pick<WalkOptions, 'summaries' | 'blocks'>,
+): Promise<FoundLog> {
   const segments: FoundSegment[] = [], log = found[0]!
   const end = await walkLog(file, aboveBase(found, base), segmentBytes, {
     segment: (header) => { segments.push({ header, offsets: [], count: 0, usedBytes: SEGMENT_HEADER_BYTES, lastHeaderCrc: header.previousHeaderCrc }) },
@@ -123,7 +125,7 @@ export async function scanLog(file: RegionFile, found: readonly SegmentHeader[],
       segment.usedBytes += record.lengthBytes
       segment.lastHeaderCrc = record.headerCrc
     },
-  }, { payloads: true, summaries })
+  }, { payloads: true, ...options })
   if (isDamaged(end, base)) {
     throw new Failure(EXIT.damaged,
       `region ${file.path}: record ${end.missing} of volume ${log.volume}, epoch ${log.epoch} (segment ${end.segment}, byte ${end.offsetBytes}) is damaged, although a later record ` +

@@ -1,11 +1,13 @@
 /** The region's segments: which are free, which are freed but still being read, and the one way to write. */
 import { assert } from '../core/assert.js'
+import type { BlockSums } from '../core/block-sums.js'
 import { native } from 'vhost-user-ts-bindings'
 import { BLOCK_BYTES } from '../core/units.js'
 import { AlignedMemory } from '../io/memory.js'
 import { IoError } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { BlockFile, CompletionTarget } from '../ports/io.js'
+import { segmentOffset } from './layout.js'
 import { HEADER_PART_BYTES, type SummaryBuilder } from './summary.js'
 
 const EIO = 5
@@ -16,6 +18,15 @@ export interface LeftSegment {
   quiet(): boolean
   /** Every record in it is power-safe. */
   powerSafe(): void
+}
+
+/** Segments with blocks that are on the backing as well: nobody loses anything when a log needs the room. */
+export interface CleanSegments {
+  readonly count: number
+  /** A log has left this segment. True: it stays for what is clean in it. */
+  adopt(index: number): boolean
+  /** Gives the oldest one back, by `release`; false when there is none. */
+  reclaim(): boolean
 }
 
 export class SegmentPool {
@@ -38,32 +49,72 @@ export class SegmentPool {
   /** The part of a record's header that was copied last. */
   #header: { readonly memory: AlignedMemory; readonly view: DataView; readonly copy: Float64Array } | null = null
   #use: number
+  #readying: NodeJS.Immediate | null = null
+  readonly sums: BlockSums
+  /** Null: there is no read cache. */
+  clean: CleanSegments | null = null
   appendedBytes = 0
   /** Why this region takes no more writes; a failed write or flush is never tried again (H5). */
   failure: string | null = null
 
-  constructor(file: BlockFile, incarnation: string, segmentBytes: number, segmentCount: number, lastUse: number, free: readonly number[]) {
+  constructor(file: BlockFile, incarnation: string, segmentBytes: number, segmentCount: number, lastUse: number, free: readonly number[], sums: BlockSums) {
     this.file = file
     this.incarnation = incarnation
     this.segmentBytes = segmentBytes
     this.segmentCount = segmentCount
     this.#use = lastUse
     this.#free.push(...free)
+    this.sums = sums
   }
 
-  get free(): number { return this.#free.length }
+  /** Not held by a log: what the read cache has counts as free. */
+  get free(): number { return this.#free.length + (this.clean?.count ?? 0) }
   /** The newest use sequence that was given out. */
   get lastUse(): number { return this.#use }
   nextUse(): number { return ++this.#use }
 
+  /** Can this many be taken now? Where reads are under way in what the read cache gives up, only when they have ended. */
+  ready(segments: number): boolean {
+    this.#reclaim(segments)
+    return this.#free.length >= segments
+  }
+
+  #reclaim(segments: number): void {
+    while (this.#free.length + this.#limbo.length < segments && this.clean?.reclaim() === true) continue
+  }
+
+  /** The caller asked whether one is ready. */
   take(): number {
     const index = this.#free.shift()
     assert(index !== undefined, 'a segment is taken only when one is free')
+    this.sums.forget(segmentOffset(index, this.segmentBytes) / BLOCK_BYTES, this.segmentBytes / BLOCK_BYTES)
+    this.#readying ??= this.clean === null ? null : setImmediate(() => {
+      this.#readying = null
+      this.#reclaim(this.#aheadSegments)
+    })
     return index
+  }
+
+  /** Kept empty ahead of the logs, so that none of them waits for a reader of what was clean. */
+  get #aheadSegments(): number { return limits.regionReservedSegments + Math.min(limits.readySegments, Math.floor(this.segmentCount / 8)) }
+
+  /** One for the read cache: only where enough stay ready for the logs. */
+  takeSpare(): number | null { return this.ready(this.#aheadSegments + 1) ? this.take() : null }
+
+  /** Takes this very one, which nobody has; false when it is not free. */
+  takeExactly(index: number): boolean {
+    const at = this.#free.indexOf(index)
+    if (at >= 0) this.#free.splice(at, 1)
+    return at >= 0
   }
 
   /** No write to the segment may be under way: it would land in the segment's next use. */
   give(index: number): void {
+    if (this.clean?.adopt(index) !== true) this.release(index)
+  }
+
+  /** The same without asking the read cache. */
+  release(index: number): void {
     if (this.#pins.size === 0) this.#free.push(index)
     else this.#limbo.push({ index, after: this.#nextPin })
   }
@@ -132,6 +183,7 @@ export class SegmentPool {
 
   /** Nothing is appended any more. */
   async close(): Promise<void> {
+    if (this.#readying !== null) clearImmediate(this.#readying)
     // It leads to summaries.
     await this.#ownFlush
     await Promise.all(this.#summaries)

@@ -8,8 +8,8 @@
  * was acknowledged.
  */
 import { EXIT, Failure } from '../core/failure.js'
-import { HEADER_BYTES, parseHeader, verifyPayload, type RecordHeader } from '../core/record.js'
-import { won as toWon, type Won } from '../core/units.js'
+import { HEADER_BYTES, parseHeader, verifyPayload, type BlockVisitor, type RecordHeader } from '../core/record.js'
+import { BLOCK_BYTES, won as toWon, type Won } from '../core/units.js'
 import { crc } from '../io/crc.js'
 import { AlignedMemory } from '../io/memory.js'
 import { allEnded, operation } from '../io/operation.js'
@@ -42,6 +42,8 @@ export interface WalkOptions {
   readonly payloads: boolean
   /** `trust`: segments with a summary are not read. `check`: they are, and a bad record in one was good once. */
   readonly summaries: 'trust' | 'check'
+  /** Told of the blocks of records that are read, by their place: blocks from the start of the region. */
+  readonly blocks?: BlockVisitor
 }
 
 export interface LogEnd {
@@ -139,8 +141,8 @@ export function headerAt(bytes: Uint8Array, at: number): RecordHeader | null {
 }
 
 /** Does the record at this place end in its segment, with good payloads? */
-export const wholeAt = (bytes: Uint8Array, at: number, header: RecordHeader, { payloads }: Pick<WalkOptions, 'payloads'>): boolean =>
-  at + header.lengthBytes <= bytes.length && (!payloads || verifyPayload(bytes.subarray(at, at + header.lengthBytes), header, crc))
+export const wholeAt = (bytes: Uint8Array, at: number, header: RecordHeader, { payloads }: Pick<WalkOptions, 'payloads'>, blocks?: BlockVisitor): boolean =>
+  at + header.lengthBytes <= bytes.length && (!payloads || verifyPayload(bytes.subarray(at, at + header.lengthBytes), header, crc, blocks))
 
 const ofLog = (header: RecordHeader, segment: SegmentHeader): boolean =>
   header.volume === segment.volume && header.epoch === segment.epoch && header.nonce === segment.nonce
@@ -170,5 +172,7 @@ function goodRecord(
   }
   if (!ofLog(header, segment) || header.start !== segment.start || header.won !== expected) return 'other'
   if (header.previousHeaderCrc !== previousCrc) return 'torn'
-  return wholeAt(bytes, at, header, options) ? header : 'torn'
+  const { blocks } = options, place = (segmentOffset(segment.index, bytes.length) + at) / BLOCK_BYTES
+  const whole = wholeAt(bytes, at, header, options, blocks === undefined ? undefined : (block, sum) => blocks(place + block, sum))
+  return whole ? header : 'torn'
 }

@@ -14,6 +14,9 @@ export class Counters {
   backingWriteBytes = 0
   backingErrors = 0
   regionReadBytes = 0
+  rottenBlocks = 0
+  cleanReadBytes = 0
+  filledBytes = 0
   remoteReads = 0
   remoteReadBytes = 0
   cuts = 0

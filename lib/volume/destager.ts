@@ -26,6 +26,7 @@ import { limits } from '../limits.js'
 import type { AlignedMemory } from '../io/memory.js'
 import { flushBacking, operation } from '../io/operation.js'
 import type { Backing, CutJournal } from '../ports/io.js'
+import type { Extents } from '../ports/clean.js'
 import type { Region } from '../ports/region.js'
 import { BouncePool } from '../io/bounce.js'
 import type { Counters } from './counters.js'
@@ -56,12 +57,9 @@ export interface DestageShell {
   /** No cut goes beyond this won: a freeze for a snapshot or backup below us. */
   upTo(): Won
   /** Everything up to `cut` is on the backing, flushed. In quarantine nothing is retired (R8). */
-  retire(cut: Won, levels: readonly Level[]): Promise<void>
+  retire(cut: Won, levels: readonly Level[], extents: readonly Extents[]): Promise<void>
   warn(message: string): void
 }
-
-/** Extents of a level, sorted: what one pass over it writes. */
-interface Extents { readonly lba: number[]; readonly sectors: number[]; readonly kind: number[]; readonly location: number[] }
 
 /** Where a level's newest versions go: the journal, or the backing. */
 interface Sink {
@@ -99,14 +97,16 @@ export class Destager {
     // The last moment to notice rot: from here it would be on the backing, and the log gone.
     await this.#shell.verify(cut.cut)
     const journaled = journal !== null && (merged || this.#wantsJournal(cut))
-    if (journaled) await this.#toJournal(cut, journal)
+    const extents: Extents[] = []
+    for (const level of cut.levels) extents.push(await this.#extents(level))
+    if (journaled) await this.#toJournal(cut, extents, journal)
     else if (journal !== null && this.#journal === 'used') await this.#removeJournal(journal)
     for (;;) {
       await this.#allowed()
       this.#progress = 0
       const generation = backing.errorGeneration
       // Oldest first, one level after the other: two writes to one sector are never on their way together.
-      for (const level of cut.levels) await this.#writeLevel(level, this.#backingSink)
+      for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, this.#backingSink)
       await this.#allowed()
       await flushBacking(backing)
       // R18: a flush vouches only for writes with no error, reset or reconnect in between.
@@ -114,7 +114,7 @@ export class Destager {
       this.#shell.warn('the backing reported an error during the cut; the cut is written again')
     }
     counters.cuts++
-    await this.#shell.retire(cut.cut, cut.levels)
+    await this.#shell.retire(cut.cut, cut.levels, extents)
     if (journaled) journal.retired()
     return true
   }
@@ -161,7 +161,7 @@ export class Destager {
     return whole
   }
 
-  async #toJournal(cut: Cut, journal: CutJournal): Promise<void> {
+  async #toJournal(cut: Cut, extents: readonly Extents[], journal: CutJournal): Promise<void> {
     this.#progress = 0
     this.#journal = 'used'
     const { volume, epoch, base } = this.#shell.context()
@@ -170,7 +170,7 @@ export class Destager {
       data: (lba, sectors, memory) => journal.addData(lba, sectors, memory),
       zero: (lba, sectors) => Promise.resolve(journal.addZero(lba, sectors)),
     }
-    for (const level of cut.levels) await this.#writeLevel(level, sink)
+    for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, sink)
     await this.#allowed()
     await journal.commit()
   }
@@ -206,9 +206,7 @@ export class Destager {
     this.#journal = 'unknown'
   }
 
-  async #writeLevel(level: Level, sink: Sink): Promise<void> {
-    const extents = await this.#extents(level)
-    if (extents === null) return
+  async #writeLevel(level: Level, extents: Extents, sink: Sink): Promise<void> {
     const outstanding = new Set<Promise<void>>()
     let failure: Error | null = null
     try {
@@ -228,8 +226,8 @@ export class Destager {
     if (failure !== null) throw failure as Error
   }
 
-  async #extents(level: Level): Promise<Extents | null> {
-    const extents: Extents = { lba: [], sectors: [], kind: [], location: [] }
+  async #extents(level: Level): Promise<Extents> {
+    const extents: Extents = { local: level.remote === null, lba: [], sectors: [], kind: [], location: [] }
     const add = (lba: number, sectors: number, kind: number, location: number): boolean => {
       const most = kind === RUN.zero ? limits.discardSectorsMax : MAX_SECTORS
       for (let done = 0; done < sectors; done += most) {
@@ -242,8 +240,8 @@ export class Destager {
     }
     if (level.layer !== null) { level.layer.scan(0, add); return extents }
     const map = await this.#shell.remote.map(level.remote!)
-    if (map === null) return null
-    for (let i = 0; i + 2 < map.length; i += 3) add(map[i]!, map[i + 1]!, map[i + 2]!, 0)
+    // Null: its holders have trimmed it, because everything of it is on the backing.
+    if (map !== null) for (let i = 0; i + 2 < map.length; i += 3) add(map[i]!, map[i + 1]!, map[i + 2]!, 0)
     return extents
   }
 
@@ -252,6 +250,8 @@ export class Destager {
     const lba = extents.lba[from]!
     const sectors = extents.lba[to - 1]! + extents.sectors[to - 1]! - lba
     if (extents.kind[from] === RUN.zero) { await sink.zero(lba, sectors); return }
+    // A claim change has left the log to its other holders: its segments here are on their way out.
+    if (!this.#shell.index.has(level)) throw new Error('the log of this cut is read from its other holders from now on')
     const memory = this.#pool.take()
     assert(memory !== undefined, 'one buffer for each outstanding destage write')
     try {

@@ -14,14 +14,14 @@ import type { Level } from './volume-index.js'
 export async function inheritedLevels(holder: Holder, claim: Claim, byFlush: boolean): Promise<Level[]> {
   const levels: Level[] = []
   for (const log of claim.inherited) {
-    const label = `epoch ${log.epoch}`, cut = won(log.start + log.kept)
+    const { epoch } = log, cut = won(log.start + log.kept)
     const local = holder.log(claim.volume, log.epoch)
     if (local === undefined || local.storedLength < log.kept || !hasMember(log.holders, holder.self)) {
-      levels.push({ layer: null, remote: log, label, cut, betweenFlushes: false })
+      levels.push({ layer: null, remote: log, epoch, cut, betweenFlushes: false })
     } else if (byFlush) {
-      for (const part of await local.buildCuts(log.kept, claim.base)) levels.push({ ...part, remote: null, label, betweenFlushes: true })
+      for (const part of await local.buildCuts(log.kept, claim.base)) levels.push({ ...part, remote: null, epoch, betweenFlushes: true })
     } else {
-      levels.push({ layer: await local.buildLayer(log.kept, claim.base), remote: null, label, cut, betweenFlushes: false })
+      levels.push({ layer: await local.buildLayer(log.kept, claim.base), remote: null, epoch, cut, betweenFlushes: false })
     }
   }
   return levels
@@ -40,7 +40,7 @@ export async function fetchMaps(levels: readonly Level[], remote: RemoteReader, 
       }
       level.layer = layer
     } catch (error) {
-      warn(`the dirty map of ${level.label} did not come: ${(error as Error).message}; reads go on asking its holders`)
+      warn(`the dirty map of epoch ${level.epoch} did not come: ${(error as Error).message}; reads go on asking its holders`)
     }
   }
 }

@@ -1,19 +1,24 @@
 /**
- * The read path: one guest read is stitched from the own log, inherited logs here or on other hosts, and the
- * backing, at 512-byte granularity. Only reads of the region go straight into guest memory; what comes from the
+ * The read path: one guest read is stitched from the own log, inherited logs here or on other hosts, clean blocks and
+ * the backing, at 512-byte granularity. Only reads of the region go straight into guest memory; what comes from the
  * backing or a peer lands in our memory first, because an abandoned one must not write to a guest that was reset or
  * resumed elsewhere.
+ *
+ * Whatever comes from the region is checked against the sum of its block. In guest memory a wrong sum proves nothing,
+ * because the guest may have touched it: the block is read again into our own memory before it is called rotten. A
+ * rotten clean block is on the backing as well; for a rotten dirty one the volume may know another holder.
  */
 import { native } from 'vhost-user-ts-bindings'
-import { roundDown, roundUp } from '../core/units.js'
+import { BLOCK_BYTES, SECTORS_PER_BLOCK, roundDown, roundUp } from '../core/units.js'
 import { limits } from '../limits.js'
 import type { AlignedMemory } from '../io/memory.js'
 import { STATUS, type GuestRequest } from '../ports/guest.js'
+import type { CleanBlocks } from '../ports/clean.js'
 import type { Backing, BlockFile, CompletionTarget } from '../ports/io.js'
 import type { Region } from '../ports/region.js'
 import { BouncePool } from '../io/bounce.js'
 import type { Counters } from './counters.js'
-import { CopyTable, alignedInGuest, copyToGuest } from './guest-bytes.js'
+import { CopyTable, alignedInGuest, copyToGuest, eachBlockInGuest } from './guest-bytes.js'
 import type { RemoteReader, RemoteRuns } from './remote-reader.js'
 import { SOURCE, type Level, type RunVisitor, type Source, type VolumeIndex } from './volume-index.js'
 
@@ -21,14 +26,21 @@ export interface ReadShell {
   readonly region: Region
   readonly backing: Backing
   readonly index: VolumeIndex
+  /** Null without a read cache. */
+  readonly clean: CleanBlocks | null
   readonly remote: RemoteReader
   readonly counters: Counters
   /** Write-through: reads of what is not flushed yet wait for the backing (R15). */
   mustWait(request: GuestRequest): boolean
+  /**
+   * A block of the own region, in a log, is not what was written. 'wait': the log is on its way out of the claim, and
+   * what other holders have of it will be found by looking again at the next `recheck`. 'again': look at once.
+   */
+  rotten(offsetBytes: number): 'again' | 'wait' | 'fail'
   warn(message: string): void
 }
 
-interface Job { readonly request: GuestRequest; pieces: number; failed: boolean }
+interface Job { readonly request: GuestRequest; /** For the read cache. */ readonly stamp: number; pieces: number; failed: boolean }
 
 /** One run of a request from one source, at most readBytesMax long. */
 interface Piece {
@@ -46,6 +58,8 @@ interface Piece {
   /** Ring operations outstanding. */
   operations: number
   failed: boolean
+  /** It did not match its sums in guest memory: this time it goes through ours. */
+  suspect: boolean
 }
 
 const PIECE_SECTORS = limits.readBytesMax / 512
@@ -61,16 +75,18 @@ export class ReadPath implements CompletionTarget {
   #waiting: Piece[] = []
   /** Reads that wait for an unflushed write (write-through). */
   #deferred: GuestRequest[] = []
+  /** Pieces of rotten blocks, until the claim names only other holders. */
+  #rotten: Piece[] = []
   #collected: Piece[] = []
   #collecting: Job | null = null
   #jobs = 0
 
   constructor(shell: ReadShell) { this.#shell = shell }
 
-
   submit(request: GuestRequest): void {
     if (this.#shell.mustWait(request)) { this.#deferred.push(request); return }
-    const job: Job = { request, pieces: 1, failed: false }
+    const stamp = this.#shell.clean?.observe(request.lbaSectors, request.lengthSectors) ?? -1
+    const job: Job = { request, stamp, pieces: 1, failed: false }
     this.#jobs++
     this.#collecting = job
     this.#shell.index.resolve(request.lbaSectors, request.lengthSectors, this.#collect)
@@ -78,9 +94,17 @@ export class ReadPath implements CompletionTarget {
     this.#release(job)
   }
 
-  /** The backing was flushed: reads that waited for it look again. */
+  /** The backing was flushed, or the claim has changed: reads that waited for it look again. */
   recheck(): void {
     for (const request of this.#deferred.splice(0)) this.submit(request)
+    for (const piece of this.#rotten.splice(0)) this.#again(piece)
+  }
+
+  #again(piece: Piece): void {
+    this.#collecting = piece.job
+    this.#shell.index.resolve(piece.lba, piece.sectors, this.#collect)
+    this.#startCollected()
+    this.#done(piece)
   }
 
   readonly #collect: RunVisitor = (source, level, lba, sectors, location) => {
@@ -89,7 +113,7 @@ export class ReadPath implements CompletionTarget {
       job.pieces++
       this.#collected.push({
         job, source, level, lba: lba + done, sectors: Math.min(PIECE_SECTORS, sectors - done),
-        location: location + done, bounce: null, headBytes: 0, pin: -1, operations: 0, failed: false,
+        location: location + done, bounce: null, headBytes: 0, pin: -1, operations: 0, failed: false, suspect: false,
       })
     }
   }
@@ -102,15 +126,16 @@ export class ReadPath implements CompletionTarget {
   }
 
   #start(piece: Piece): void {
-    if (piece.source === SOURCE.local && piece.pin < 0) piece.pin = this.#shell.region.pinReads()
+    const inRegion = isInRegion(piece)
+    if (inRegion && piece.pin < 0) piece.pin = this.#shell.region.pinReads()
     if (piece.source === SOURCE.zero) { this.#zero(piece); return }
-    if (piece.source === SOURCE.local && this.#direct(piece)) return
+    if (inRegion && !piece.suspect && this.#direct(piece)) return
     const bounce = this.#bounces.take()
     if (bounce === undefined) { this.#waiting.push(piece); return }
     piece.bounce = bounce
     if (piece.source === SOURCE.remote) { void this.#readRemote(piece); return }
-    if (piece.source === SOURCE.local) this.#readBounced(piece, this.#shell.region.file, piece.location * 512)
-    else this.#readBounced(piece, this.#shell.backing, piece.lba * 512)
+    if (inRegion) this.#readBounced(piece, this.#shell.region.file, piece.location * 512, BLOCK_BYTES)
+    else this.#readBounced(piece, this.#shell.backing, piece.lba * 512, this.#shell.backing.alignmentBytes)
   }
 
   // --- sources -----------------------------------------------------------------------------------------------------------
@@ -130,13 +155,12 @@ export class ReadPath implements CompletionTarget {
     this.#done(piece)
   }
 
-  /** Region to guest memory without a copy, where every piece of guest memory is aligned. */
+  /** Region to guest memory without a copy, where it is whole blocks and every piece of guest memory is one or more. */
   #direct(piece: Piece): boolean {
     const { region, counters } = this.#shell
     const request = piece.job.request
-    const align = region.file.alignmentBytes
     const from = this.#offset(piece), length = piece.sectors * 512
-    if ((piece.location * 512) % align !== 0 || !alignedInGuest(request, from, length, align)) return false
+    if (piece.location % SECTORS_PER_BLOCK !== 0 || !alignedInGuest(request, from, length, BLOCK_BYTES)) return false
     const token = this.#track(piece)
     counters.regionReadBytes += length
     let skip = from, done = 0
@@ -152,12 +176,12 @@ export class ReadPath implements CompletionTarget {
     return true
   }
 
-  #readBounced(piece: Piece, file: BlockFile, offsetBytes: number): void {
-    const from = roundDown(offsetBytes, file.alignmentBytes)
-    const to = roundUp(offsetBytes + piece.sectors * 512, file.alignmentBytes)
+  #readBounced(piece: Piece, file: BlockFile, offsetBytes: number, unitBytes: number): void {
+    const from = roundDown(offsetBytes, unitBytes)
+    const to = roundUp(offsetBytes + piece.sectors * 512, unitBytes)
     piece.headBytes = offsetBytes - from
     piece.operations++
-    if (piece.source === SOURCE.local) this.#shell.counters.regionReadBytes += to - from
+    if (isInRegion(piece)) this.#shell.counters.regionReadBytes += to - from
     else this.#shell.counters.backingReadBytes += to - from
     file.read(piece.bounce!.address, to - from, from, this, this.#track(piece))
   }
@@ -213,27 +237,80 @@ export class ReadPath implements CompletionTarget {
     const piece = this.#running[token]!
     if (result < 0) {
       piece.failed = true
-      this.#shell.warn(`read of ${piece.sectors} sectors at ${piece.lba} from the ${piece.source === SOURCE.local ? 'region' : 'backing'} failed with errno ${-result}`)
+      this.#shell.warn(`read of ${piece.sectors} sectors at ${piece.lba} from the ${isInRegion(piece) ? 'region' : 'backing'} failed with errno ${-result}`)
     }
     if (--piece.operations > 0) return
     this.#running[token] = undefined
     this.#freeTokens.push(token)
-    if (!piece.failed && piece.bounce !== null) {
-      this.#copyOut(piece.job.request, piece.lba, piece.sectors, piece.bounce.address + piece.headBytes)
-    }
+    if (piece.failed) { this.#done(piece); return }
+    if (isInRegion(piece) && !this.#isGood(piece)) { this.#distrust(piece); return }
+    if (piece.bounce !== null) this.#arrived(piece, piece.bounce.address + piece.headBytes)
     this.#done(piece)
+  }
+
+  #arrived(piece: Piece, address: number): void {
+    this.#copyOut(piece.job.request, piece.lba, piece.sectors, address)
+    if (piece.source === SOURCE.backing && piece.job.stamp >= 0) this.#shell.clean!.fill(piece.job.stamp, piece.lba, piece.sectors, address)
+  }
+
+  // --- checking --------------------------------------------------------------------------------------------------------------
+
+  /** Does what was read match the sums of its blocks, as far as they are known? */
+  #isGood(piece: Piece): boolean {
+    const { sums } = this.#shell.region
+    if (piece.bounce !== null) {
+      const first = Math.floor(piece.location / SECTORS_PER_BLOCK), end = Math.ceil((piece.location + piece.sectors) / SECTORS_PER_BLOCK)
+      for (let place = first, address = piece.bounce.address; place < end; place++, address += BLOCK_BYTES) {
+        if (sums.knows(place) && !sums.matches(place, native.crc32cAt(address, BLOCK_BYTES, 0))) return false
+      }
+      return true
+    }
+    const { request } = piece.job, first = piece.location / SECTORS_PER_BLOCK
+    // Its memory may be gone: nobody looks at it.
+    if (request.dead) return true
+    return eachBlockInGuest(request, this.#offset(piece), piece.sectors * 512, (address, block) =>
+      !sums.knows(first + block) || sums.matches(first + block, native.crc32cAt(address, BLOCK_BYTES, 0)))
+  }
+
+  #distrust(piece: Piece): void {
+    if (!piece.suspect) {
+      piece.suspect = true
+      this.#giveBounce(piece)
+      this.#start(piece)
+      return
+    }
+    const { counters, clean } = this.#shell, offsetBytes = piece.location * 512
+    counters.rottenBlocks++
+    if (piece.source === SOURCE.clean) {
+      this.#shell.warn(`a clean block at byte ${offsetBytes} of the region is not what was written; it is read from the backing`)
+      clean!.forget(piece.lba, piece.sectors)
+      this.#again(piece)
+      return
+    }
+    const next = this.#shell.rotten(offsetBytes)
+    if (next === 'again') this.#again(piece)
+    else if (next === 'wait') {
+      this.#giveBounce(piece)
+      this.#rotten.push(piece)
+    } else {
+      piece.failed = true
+      this.#done(piece)
+    }
   }
 
   #done(piece: Piece): void {
     if (piece.failed) piece.job.failed = true
     if (piece.pin >= 0) this.#shell.region.unpinReads(piece.pin)
-    if (piece.bounce !== null) {
-      this.#bounces.give(piece.bounce)
-      piece.bounce = null
-      const next = this.#waiting.shift()
-      if (next !== undefined) this.#start(next)
-    }
+    this.#giveBounce(piece)
     this.#release(piece.job)
+  }
+
+  #giveBounce(piece: Piece): void {
+    if (piece.bounce === null) return
+    this.#bounces.give(piece.bounce)
+    piece.bounce = null
+    const next = this.#waiting.shift()
+    if (next !== undefined) this.#start(next)
   }
 
   #release(job: Job): void {
@@ -246,3 +323,5 @@ export class ReadPath implements CompletionTarget {
 
   close(): void { this.#bounces.close() }
 }
+
+const isInRegion = ({ source }: Piece): boolean => source === SOURCE.local || source === SOURCE.clean

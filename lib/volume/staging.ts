@@ -3,6 +3,7 @@
  * as it is until its record is acknowledged, because a claim change may have to submit it again.
  */
 import { RecordBuilder } from '../core/record.js'
+import { BLOCK_BYTES } from '../core/units.js'
 import { limits } from '../limits.js'
 import { AlignedMemory } from '../io/memory.js'
 import type { GuestRequest } from '../ports/guest.js'
@@ -12,6 +13,8 @@ export const SLOT_BYTES = limits.recordHeaderBytes + limits.recordPayloadBytesMa
 export class StagedRecord {
   readonly memory = new AlignedMemory(SLOT_BYTES)
   readonly builder = new RecordBuilder(this.memory.bytes)
+  /** CRC32C of each block of the payload; 0: not a block of its own. */
+  readonly blockSums = new Uint32Array(limits.recordPayloadBytesMax / BLOCK_BYTES)
   /** Requests that end with this record, in order; acknowledged with it. */
   readonly requests: GuestRequest[] = []
   /** Won of the record in the present epoch. */

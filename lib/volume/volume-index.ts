@@ -1,6 +1,6 @@
 /**
  * Where the newest version of each sector is: the owner's own log (`active`, then what is frozen, newest first), then the
- * inherited logs, newest first, then the backing. Only acknowledged records are in it (R15); logs at or below base are dropped, so
+ * inherited logs, newest first, then clean blocks, then the backing. Only acknowledged records are in it (R15); logs at or below base are dropped, so
  * an older log never shows a version that a newer one has already destaged (R12).
  */
 import { assert } from '../core/assert.js'
@@ -9,8 +9,9 @@ import { IndexLayer } from '../core/index-layer.js'
 import { RUN, type Layer } from '../core/layer.js'
 import { RunBuffer } from '../core/run-list.js'
 import { won as toWon, type Won } from '../core/units.js'
+import type { CleanBlocks } from '../ports/clean.js'
 
-export const SOURCE = { backing: 0, local: 1, zero: 2, remote: 3 } as const
+export const SOURCE = { backing: 0, local: 1, zero: 2, remote: 3, clean: 4 } as const
 export type Source = (typeof SOURCE)[keyof typeof SOURCE]
 
 /** One span of one log. */
@@ -19,8 +20,8 @@ export interface Level {
   layer: Layer | null
   /** Set for a log that only other hosts hold. */
   readonly remote: InheritedLog | null
-  /** For messages to people. */
-  readonly label: string
+  /** Of its log; 0: the own log that is being written. */
+  readonly epoch: number
   /** Won of its last record; 0 while records still join it. */
   readonly cut: Won
   /** It holds what came between two guest flushes, so any part of it may reach the backing before the rest. */
@@ -30,7 +31,7 @@ export interface Level {
 /** What one cut destages: `levels` oldest first, and the won up to which the backing is the guest's disk afterwards. */
 export interface Cut { readonly levels: readonly Level[]; readonly cut: Won }
 
-/** Visits one run of a lookup; `level` is the level that answered (null for the backing). */
+/** Visits one run of a lookup; `level` is the level that answered (null below all of them). */
 export type RunVisitor = (source: Source, level: Level | null, lba: number, sectors: number, location: number) => void
 
 export class VolumeIndex {
@@ -42,6 +43,10 @@ export class VolumeIndex {
   /** Newest first: what a lookup walks. */
   #levels: Level[] = [this.#active]
   readonly #scratch: RunBuffer[] = []
+  readonly #clean: CleanBlocks | null
+
+  /** `clean`: null without a read cache. */
+  constructor(clean: CleanBlocks | null = null) { this.#clean = clean }
 
   get active(): Layer { return this.#active.layer! }
   get frozenCuts(): number { return this.#frozen.length }
@@ -75,7 +80,7 @@ export class VolumeIndex {
 
   #walk(depth: number, lba: number, sectors: number, visit: RunVisitor): void {
     const level = this.#levels[depth]
-    if (level === undefined) { visit(SOURCE.backing, null, lba, sectors, 0); return }
+    if (level === undefined) { this.#below(lba, sectors, visit); return }
     if (level.layer === null) { visit(SOURCE.remote, level, lba, sectors, 0); return }
     if (level.layer.empty) { this.#walk(depth + 1, lba, sectors, visit); return }
     const runs = (this.#scratch[depth] ??= new RunBuffer())
@@ -87,6 +92,12 @@ export class VolumeIndex {
       else if (kind === RUN.zero) visit(SOURCE.zero, level, from, length, 0)
       else visit(level.remote === null ? SOURCE.local : SOURCE.remote, level, from, length, runs.location[i]!)
     }
+  }
+
+  #below(lba: number, sectors: number, visit: RunVisitor): void {
+    if (this.#clean === null) { visit(SOURCE.backing, null, lba, sectors, 0); return }
+    this.#clean.lookup(lba, sectors, (from, length, location) => { visit(SOURCE.clean, null, from, length, location) },
+      (from, length) => { visit(SOURCE.backing, null, from, length, 0) })
   }
 
   /** Is any of these sectors in the own log and not destaged? (write-through reads wait for those) */
@@ -129,14 +140,28 @@ export class VolumeIndex {
     this.#relink()
   }
 
-  /** A running owner's claim change: its own log, which ended at `end`, becomes the newest inherited one, still read locally. */
-  sealOwn(end: Won): void {
-    this.#inherited.push(...this.#frozen)
-    if (!this.active.empty) this.#inherited.push({ ...this.#active, cut: end })
+  /** A running owner's claim change: its own log of `epoch`, which ended at `end`, becomes the newest inherited one, still read locally. */
+  sealOwn(epoch: number, end: Won): void {
+    this.#inherited.push(...this.#frozen.map((level) => ({ ...level, epoch })))
+    if (!this.active.empty) this.#inherited.push({ ...this.#active, epoch, cut: end })
     this.#frozen = []
     this.#active = activeLevel()
     this.#relink()
   }
+
+  /** What was read here of these logs is left to their holders, who are others. */
+  leave(logs: readonly InheritedLog[]): void {
+    for (const log of logs) {
+      const first = this.#inherited.findIndex((level) => level.epoch === log.epoch && level.remote === null)
+      if (first < 0) continue
+      const rest = this.#inherited.filter((level) => level.epoch !== log.epoch)
+      rest.splice(first, 0, { layer: null, remote: log, epoch: log.epoch, cut: toWon(log.start + log.kept), betweenFlushes: false })
+      this.#inherited = rest
+    }
+    this.#relink()
+  }
+
+  has(level: Level): boolean { return this.#levels.includes(level) }
 
   /** A new owner's start: inherited logs, oldest first. */
   inherit(levels: readonly Level[]): void {
@@ -149,4 +174,4 @@ export class VolumeIndex {
   #relink(): void { this.#levels = [...this.#inherited, ...this.#frozen, this.#active].reverse() }
 }
 
-const activeLevel = (): Level => ({ layer: new IndexLayer(), remote: null, label: 'own', cut: toWon(0), betweenFlushes: true })
+const activeLevel = (): Level => ({ layer: new IndexLayer(), remote: null, epoch: 0, cut: toWon(0), betweenFlushes: true })

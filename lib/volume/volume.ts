@@ -13,6 +13,7 @@ import { flushBacking } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { ClaimStore } from '../ports/claim-store.js'
 import type { VolumeOutlook } from '../ports/control.js'
+import type { CleanBlocks, Extents } from '../ports/clean.js'
 import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume } from '../ports/guest.js'
 import type { Backing, CutJournal } from '../ports/io.js'
 import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
@@ -46,6 +47,8 @@ export interface VolumeOptions {
   readonly destageAtBytes: number
   /** The guest's writes wait while the backing is further behind than this; null: no bound. */
   readonly maxDirtyAgeMs: number | null
+  /** Bytes of the region for the volume's logs and clean blocks; null: no bound. */
+  readonly quotaBytes?: number | null
   /** What the backing is worth if every log is lost. */
   readonly order: DestageOrder
 }
@@ -55,6 +58,8 @@ export interface VolumeShell {
   readonly backing: Backing
   /** Null where there is no place for one. */
   readonly journal: CutJournal | null
+  /** Null without a read cache. */
+  readonly clean: CleanBlocks | null
   readonly store: ClaimStore
   dialed(host: string): DialedPeer | undefined
   accepted(host: string): AcceptedPeer | undefined
@@ -74,7 +79,7 @@ const TICK_MS = 50
 export class Volume implements GuestVolume {
   readonly name: string
   readonly counters = new Counters()
-  readonly index = new VolumeIndex()
+  readonly index: VolumeIndex
   readonly driver: OwnershipDriver
   readonly destager: Destager
   readonly writes: WritePath
@@ -111,8 +116,9 @@ export class Volume implements GuestVolume {
     this.name = options.name
     this.#options = options
     this.#shell = shell
-    const { holder, backing } = shell
+    const { holder, backing, clean } = shell
     const { region } = holder
+    this.index = new VolumeIndex(clean)
     this.#remote = new RemoteReader(() => this.id!, (host) => shell.dialed(host), limits.stallMs)
     const push = (host: string, message: Push, raw?: Uint8Array): boolean => shell.accepted(host)?.push(message, raw) ?? false
     const common = {
@@ -123,13 +129,13 @@ export class Volume implements GuestVolume {
       ...common, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
       flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
-    this.#reads = new ReadPath({ ...common, mustWait: (request) => this.#readMustWait(request) })
+    this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), rotten: (offsetBytes) => this.#rotten(offsetBytes) })
     this.#flushes = new FlushPath({ ...common, boundary: () => this.#boundary(), members: () => this.#otherHosts })
     this.destager = new Destager({
       ...common, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
       context: () => ({ volume: this.id!, epoch: this.claim!.epoch, base: this.base, mode: this.claim!.mode }),
       freeze: () => this.#freeze(), upTo: () => this.operations.heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
-      verify: (cut) => this.#verify(cut), retire: (cut, levels) => this.#retire(cut, levels),
+      verify: (cut) => this.#verify(cut), retire: (cut, levels, extents) => this.#retire(cut, levels, extents),
     })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
@@ -213,7 +219,7 @@ export class Volume implements GuestVolume {
   admit(request: GuestRequest): boolean {
     if (!this.#serving || this.#fenced) { this.#refusedRoom = true; return false }
     if (request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.flush) return true
-    if (this.#regionFailure !== null || this.#behind || this.#tooOld || !this.writes.hasRoom(request)) { this.#refusedRoom = true; return false }
+    if (this.#regionFailure !== null || this.#behind || this.#tooOld || this.#overQuota || !this.writes.hasRoom(request)) { this.#refusedRoom = true; return false }
     const fill = this.#fill
     if (fill > PACED_FROM) {
       const waitMs = this.#pacing.wait(bytesOf(request), fill, this.#rates.freed, this.#shell.nowMs())
@@ -223,10 +229,13 @@ export class Volume implements GuestVolume {
     return true
   }
 
-  /** Share of the region in use, by whomever. */
+  /** Region bytes that the volume's logs have here. */
+  get logBytes(): number { return this.id === null ? 0 : this.#shell.holder.region.logBytes(this.id) }
+
+  /** Share of the region in use, by whomever, or of the volume's quota. */
   get #fill(): number {
-    const { freeSegments, segmentCount } = this.#shell.holder.region
-    return 1 - freeSegments / segmentCount
+    const { freeSegments, segmentCount } = this.#shell.holder.region, { quotaBytes = null } = this.#options
+    return Math.max(1 - freeSegments / segmentCount, quotaBytes === null ? 0 : this.logBytes / quotaBytes)
   }
 
   #pace(waitMs: number): void {
@@ -239,6 +248,12 @@ export class Volume implements GuestVolume {
 
   /** order = "flush" without a journal: so many cuts wait for the backing that the guest has to. */
   get #behind(): boolean { return this.#shell.journal === null && this.index.frozenCuts >= limits.flushCutsMax }
+
+  /** Its logs have all of the region that the volume may have. */
+  get #overQuota(): boolean {
+    const { quotaBytes = null } = this.#options
+    return quotaBytes !== null && this.logBytes > quotaBytes && !this.index.empty
+  }
 
   /** How long the backing has been without the oldest thing that it lacks. */
   get #dirtyAgeMs(): number { return this.#dirtySinceMs === null ? 0 : this.#shell.nowMs() - this.#dirtySinceMs }
@@ -308,7 +323,8 @@ export class Volume implements GuestVolume {
     if (running) {
       assert(from !== null, 'a running owner has a claim')
       this.writes.settle(toWon(from.start + kept))
-      this.index.sealOwn(claim.start)
+      this.index.sealOwn(from.epoch, claim.start)
+      this.index.leave(claim.inherited.filter((log) => !hasMember(log.holders, holder.self)))
     } else {
       await this.#shell.owned(claim)
       // It may have been resized while another host had it.
@@ -319,6 +335,7 @@ export class Volume implements GuestVolume {
     }
     if (this.claim !== claim) return
     const self = holder.self
+    this.#shell.clean?.own(self, from, claim)
     holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => hasMember(log.holders, self)).map((log) => log.epoch))
     const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
     const epoch = new EpochLog(claim, log, self)
@@ -359,6 +376,7 @@ export class Volume implements GuestVolume {
 
   /** `reason` null: given up by a clean stop. */
   #lost(reason: string | null): void {
+    if (reason === null) this.#shell.clean?.released(this.claim!)
     if (this.#serving && reason !== null) this.#shell.warn(`not the owner any more: ${reason}`)
     this.#serving = false
     this.#handingOver = false
@@ -377,6 +395,31 @@ export class Volume implements GuestVolume {
     const known = this.#servedEpoch === epoch
     const report = await holder.seal(volume, epoch)
     return { ...report, quiet: known && this.#outstandingWrites === 0 }
+  }
+
+  /**
+   * This host's log of the epoch is not what was written. True: other members have it, and a claim change that leaves
+   * this host out of its holders is on its way; from then on it is read, and destaged, from them.
+   */
+  #leave(epoch: Epoch, reason: string): boolean {
+    const { claim } = this, self = this.#shell.holder.self
+    if (claim === null) return false
+    const holders = epoch === claim.epoch ? claim.set : claim.inherited.find((log) => log.epoch === epoch)?.holders ?? []
+    if (!hasMember(holders, self) || holders.length < 2) return false
+    if (!this.driver.state.damaged.has(epoch)) this.#shell.warn(`${reason}; what this host has of epoch ${epoch} is given up, and its other holders are read`)
+    this.driver.dispatch({ type: 'damaged', epoch })
+    return true
+  }
+
+  /** A guest's read found it. */
+  #rotten(offsetBytes: number): 'again' | 'wait' | 'fail' {
+    const { region } = this.#shell.holder, log = region.logAt(offsetBytes)
+    // It was let go of meanwhile: the newest version is elsewhere.
+    if (log === undefined || log.volume !== this.id) return 'again'
+    const reason = `the data at byte ${offsetBytes} of region ${region.path}, epoch ${log.epoch} of volume ${this.name}, is not what was written`
+    if (this.#leave(log.epoch, reason)) return 'wait'
+    this.#failRegion(reason)
+    return 'fail'
   }
 
   #failRegion(reason: string): void {
@@ -488,23 +531,28 @@ export class Volume implements GuestVolume {
   /** Records in the own region that a cut is about to take its data from. */
   async #verify(cut: Won): Promise<void> {
     const { holder } = this.#shell, claim = this.claim!, pin = holder.region.pinReads()
+    let damaged = claim.epoch
     const ends = new Map<number, number>([[claim.epoch, cut]])
     for (const log of claim.inherited) if (hasMember(log.holders, holder.self)) ends.set(log.epoch, Math.min(cut, log.start + log.kept))
     try {
-      for (const log of holder.region.logs(claim.volume)) await log.verify(this.base, toWon(ends.get(log.epoch) ?? 0))
+      for (const log of holder.region.logs(claim.volume)) {
+        damaged = log.epoch
+        await log.verify(this.base, toWon(ends.get(log.epoch) ?? 0))
+      }
     } catch (error) {
-      if (error instanceof Failure && error.exitCode === EXIT.damaged) this.#failRegion(error.message)
+      if (error instanceof Failure && error.exitCode === EXIT.damaged && !this.#leave(damaged, error.message)) this.#failRegion(error.message)
       throw error
     } finally {
       holder.region.unpinReads(pin)
     }
   }
 
-  async #retire(cut: Won, levels: readonly Level[]): Promise<void> {
-    const { holder } = this.#shell
+  async #retire(cut: Won, levels: readonly Level[], extents: readonly Extents[]): Promise<void> {
+    const { holder, clean } = this.#shell
     if (this.claim!.quarantine) await this.#leaveQuarantine()
     const volume = this.id!
     if (cut > this.base) await holder.region.saveVolumeState(volume, { base: cut })
+    await clean?.absorb(extents)
     this.index.retire(levels)
     await holder.trim(volume, cut)
     this.writes.destaged(cut)
@@ -558,13 +606,13 @@ export class Volume implements GuestVolume {
     if (this.base >= (this.operations.heldAt ?? Infinity)) return
     // Flushes of the guest lie between two cuts: the one before must never be written over this one again (R16).
     if (this.#options.order === 'flush' && !this.#bases.reached(this.base)) return
-    const region = this.#shell.holder.region
+    const region = this.#shell.holder.region, roomBytes = Math.min(region.segmentCount * region.segmentBytes, this.#options.quotaBytes ?? Infinity)
     // A hand-over that could not seal every member leaves an older log with fewer copies than were asked for.
-    const thin = this.claim!.inherited.some((log) => log.holders.length <= this.#options.policy.copies)
+    const thin = this.claim!.inherited.some((log) => log.start + log.kept > this.base && log.holders.length <= this.#options.policy.copies)
     const due = thin || endOfQuarantine || this.index.frozenCuts > 0 || this.operations.cutWanted || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
-      now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs || region.freeSegments * 4 < region.segmentCount ||
+      now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs || this.#fill > 0.75 ||
       // A cut frees nothing before its end: in a small region it has to be small too.
-      this.index.dirtyBytes >= Math.min(this.#options.destageAtBytes, (region.segmentCount * region.segmentBytes) / limits.cutRegionParts)
+      this.index.dirtyBytes >= Math.min(this.#options.destageAtBytes, roomBytes / limits.cutRegionParts)
     if (!due) return
     this.destager.cut().then((progress) => {
       if (!progress) this.#notBeforeMs = this.#shell.nowMs() + limits.destagePauseMs
@@ -583,6 +631,7 @@ export class Volume implements GuestVolume {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
       this.operations.checkHold()
+      this.#shell.clean?.tick()
       this.#considerCut()
       this.#sample()
       // Segments also become free without us: a reader unpins them, or another volume of this region gives them back.
@@ -597,8 +646,7 @@ export class Volume implements GuestVolume {
     const now = this.#shell.nowMs()
     if (!this.#rates.due(now)) return
     const { recordBytes, backingWriteBytes } = this.counters
-    const held = this.#shell.holder.region.logs(this.id!).reduce((sum, log) => sum + log.bytes, 0)
-    this.#rates.sample(now, { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - held }, this.destager.busy)
+    this.#rates.sample(now, { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - this.logBytes }, this.destager.busy)
   }
 
   async #renew(): Promise<void> {
@@ -669,6 +717,7 @@ export class Volume implements GuestVolume {
     this.driver.stop()
     await this.writes.freeze()
     await this.#shell.journal?.forget()
+    await this.#shell.clean?.close()
   }
 
   /** Gives its memory back. It was stopped, and nothing of it is under way. */

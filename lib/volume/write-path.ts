@@ -11,8 +11,9 @@
 import { assert } from '../core/assert.js'
 import { sameMember, type Member } from '../core/claim.js'
 import { FlushHabit } from '../core/flush-habit.js'
-import { ENTRY } from '../core/record.js'
-import { won as toWon, type Won } from '../core/units.js'
+import { joinBlock } from '../core/crc-join.js'
+import { ENTRY, inBlocks } from '../core/record.js'
+import { BLOCK_BYTES, SECTORS_PER_BLOCK, won as toWon, type Won } from '../core/units.js'
 import { crc } from '../io/crc.js'
 import { limits } from '../limits.js'
 import { native } from 'vhost-user-ts-bindings'
@@ -51,6 +52,8 @@ interface Link {
   /** Since when it owes an answer; null: it owes nothing. */
   owesSinceMs: number | null
 }
+
+const SLOT_BLOCKS = limits.recordPayloadBytesMax / BLOCK_BYTES
 
 interface Parked { readonly won: Won; readonly requests: readonly GuestRequest[] }
 
@@ -141,7 +144,7 @@ export class WritePath implements CompletionTarget {
       const request = this.#pending[this.#pendingHead]!
       const left = request.lengthSectors - this.#headDone
       if (request.kind === REQUEST_KIND.write) {
-        if (this.#copies.count + request.segmentCount + limits.recordEntriesMax > this.#copies.capacity) break
+        if (this.#copies.count + request.segmentCount + limits.recordEntriesMax + SLOT_BLOCKS > this.#copies.capacity) break
         const take = Math.min(left, builder.freeSectors)
         this.#addData(slot, request, take)
         this.#headDone += take
@@ -165,16 +168,32 @@ export class WritePath implements CompletionTarget {
     this.#entryCopies[slot.builder.entryCount - 1] = this.#copies.count - before
   }
 
-  /** The CRC of an entry with one copy comes from the gather; one that was scattered is read once more from cache. */
+  /** The sums of an entry and of its blocks come from the gather; what was scattered is read once more from cache. */
   #checksums(slot: StagedRecord): void {
-    const builder = slot.builder
+    const { builder, blockSums } = slot
+    blockSums.fill(0)
     let copy = 0
     for (let i = 0; i < builder.entryCount; i++) {
       const copies = this.#entryCopies[i]!
-      if (copies === 1) builder.setPayloadCrc(i, this.#copies.crcOf(copy))
-      else if (copies > 1) builder.setPayloadCrc(i, native.crc32cAt(slot.memory.address + builder.payloadOffset(i), builder.entrySectors(i) * 512, 0))
+      if (copies > 0) builder.setPayloadCrc(i, this.#entryCrc(slot, i, copy, copies))
       copy += copies
     }
+  }
+
+  #entryCrc(slot: StagedRecord, entry: number, copy: number, copies: number): number {
+    const { builder, blockSums, memory } = slot
+    const payload = builder.payloadOffset(entry), sectors = builder.entrySectors(entry), blocks = sectors / SECTORS_PER_BLOCK
+    if (!inBlocks(builder.entryLba(entry), sectors, payload)) {
+      return copies === 1 ? this.#copies.crcOf(copy) : native.crc32cAt(memory.address + payload, sectors * 512, 0)
+    }
+    let sum = 0
+    for (let i = 0; i < blocks; i++) {
+      const at = payload + i * BLOCK_BYTES
+      const own = copies === blocks ? this.#copies.crcOf(copy + i) : native.crc32cAt(memory.address + at, BLOCK_BYTES, 0)
+      blockSums[(at - limits.recordHeaderBytes) / BLOCK_BYTES] = own
+      sum = joinBlock(sum, own)
+    }
+    return sum
   }
 
   /** Seals the header for the present epoch and sends the record everywhere at once. */
@@ -193,9 +212,17 @@ export class WritePath implements CompletionTarget {
     if (token < 0) token = this.#writing.push(undefined) - 1
     this.#writing[token] = slot
     slot.offsetBytes = epoch.log.append(slot.memory.address, lengthBytes, won, headerCrc, slot.durable, this, token)
+    this.#putSums(slot)
     this.#shell.counters.records++
     this.#shell.counters.recordBytes += lengthBytes
     for (const link of this.#links) if (link.synced) this.#send(link, slot, epoch)
+  }
+
+  /** Nobody reads there before the record is acknowledged. */
+  #putSums({ blockSums, offsetBytes, lengthBytes }: StagedRecord): void {
+    const { sums } = this.#shell.region, first = (offsetBytes + limits.recordHeaderBytes) / BLOCK_BYTES
+    const blocks = (lengthBytes - limits.recordHeaderBytes) / BLOCK_BYTES
+    for (let i = 0; i < blocks; i++) sums.set(first + i, blockSums[i]!)
   }
 
   #send(link: Link, slot: StagedRecord, epoch: EpochLog): void {

@@ -13,11 +13,12 @@ volume db01: serving
   policy    write-back, 1 copy
   owner     hv07, epoch 41, on hv07 hv09
   dirty     3 MiB, about 2 s to destage; acknowledged up to 1200, on the backing up to 1100, by journal
+  clean     2 MiB kept for reads
   backing   /san/db01.raw.holdfast, 16 GiB
   guest     connected on /run/db01.sock
   requests  10 reads, 20 writes, 5 flushes
   written   guest 80 KiB, region 160 KiB, backing 40 KiB
-  read      guest 40 KiB: region 36 KiB, backing 4 KiB, peers 0 B
+  read      guest 40 KiB: region 36 KiB (0 B clean), backing 4 KiB, peers 0 B
 `)
 })
 

@@ -31,7 +31,7 @@ t.test('the smallest configuration, and every default', async (t) => {
   })
   t.same(parseConfig(HOST + PEER + VOLUME, '/etc/h.toml').volume, [{
     name: 'db01', backing: '/san/db01.raw', socket: '/run/db01.sock', policy: 'write-back', copies: 1, durability: 'flush', block_size: 512,
-    read_only: false, discard: true, limit_burst: 1000, destage_delay: 1000, destage_at: 67108864, guard: true,
+    read_only: false, discard: true, limit_burst: 1000, destage_delay: 1000, destage_at: 67108864, guard: true, read_cache: true,
   }])
 })
 

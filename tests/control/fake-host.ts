@@ -1,18 +1,18 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
 import type {
-  FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
 } from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
   owner: 'hv07', epoch: 41, set: ['hv07', 'hv09'], policy: { requested: 'write-back, 1 copy', effective: 'write-back, 1 copy', reason: null },
-  quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], frontEnds: 1,
+  quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], cache: { cleanBytes: 2 ** 21, populating: true }, frontEnds: 1,
   guardedAs: '/san/db01.raw.holdfast', order: 'journal',
   outlook: { dirtyAgeMs: 0, drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
   counters: {
     guestReads: 10, guestWrites: 20, guestFlushes: 5, guestReadBytes: 40960, guestWriteBytes: 81920, guestErrors: 0, records: 20, recordBytes: 163840,
-    backingReadBytes: 4096, backingWriteBytes: 40960, backingErrors: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},
+    backingReadBytes: 4096, backingWriteBytes: 40960, backingErrors: 0, rottenBlocks: 0, cleanReadBytes: 0, filledBytes: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},
     cuts: 2, pacedMs: 0, claimChanges: 1,
   },
   ...over,
@@ -48,6 +48,11 @@ export class FakeHost implements HostControl {
   thaw(choice: VolumeChoice): Promise<ThawResult> {
     this.asked.push(['thaw', choice])
     return Promise.resolve({ volumes: [{ volume: 'db01', cut: 7, heldMs: 3 }] })
+  }
+
+  cache(volume: string, action: CacheAction): Promise<CacheResult> {
+    this.asked.push(['cache', volume, action])
+    return Promise.resolve({ volume, cleanBytes: 8192, populating: action === 'fill' })
   }
 
   policy(volume: string, mode: 'write-back' | 'write-through'): Promise<PolicyResult> {

@@ -7,7 +7,7 @@ import { guest } from './cluster-model.js'
 const member = (host: string) => ({ host, incarnation: host.repeat(32).slice(0, 32) })
 const [a, b, c] = [member('a'), member('b'), member('c')]
 const wish = (over: Partial<ChangeWish> = {}): ChangeWish =>
-  ({ self: b, set: [b, c], mode: 'write-back', nonce: 'd'.repeat(32), clearQuarantine: false, released: false, capacityBytes: null, ...over })
+  ({ self: b, set: [b, c], mode: 'write-back', nonce: 'd'.repeat(32), clearQuarantine: false, released: false, capacityBytes: null, damagedHere: new Set(), ...over })
 const claim = (over: Partial<Claim> = {}): Claim =>
   ({ ...firstClaim('v', guest, wish({ self: a, set: [a, b, c] })), start: won(10), base: won(4), epoch: epoch(5), ...over })
 const report = (m: typeof a, length: number, base = 0, quiet = false): SealReport => ({ member: m, length, base: won(base), quiet })

@@ -1,4 +1,5 @@
 /** A disk whose operations end when, and how, the test says. */
+import { BlockSums } from '../../lib/core/block-sums.js'
 import { epoch, won } from '../../lib/core/units.js'
 import { AlignedMemory } from '../../lib/io/memory.js'
 import { operation } from '../../lib/io/operation.js'
@@ -28,7 +29,7 @@ export class FakeFile implements BlockFile {
 
 export function fakePool(): { file: FakeFile; pool: SegmentPool } {
   const file = new FakeFile()
-  return { file, pool: new SegmentPool(file, 'a'.repeat(32), SEGMENT_BYTES, 4, 0, [0, 1, 2, 3]) }
+  return { file, pool: new SegmentPool(file, 'a'.repeat(32), SEGMENT_BYTES, 4, 0, [0, 1, 2, 3], new BlockSums(file.sizeBytes)) }
 }
 
 export const fakeLog = (pool: SegmentPool): SegmentedLog =>
