@@ -266,6 +266,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   async buildLayer(kept: number, base: Won): Promise<Layer> {
     const layer = new IndexLayer(), { from, to, needed } = this.#above(kept, base)
+    layer.building()
     const put: Visit = (header, offset) => applyRecord(layer, this.#pool.sums, header, offset)
     for (let i = 0; i < needed.length;) {
       let next = i
@@ -274,6 +275,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
       if (next < needed.length) await this.#readHeaders(needed[next]!, from, to, put)
       i = next + 1
     }
+    layer.built()
     return layer
   }
 

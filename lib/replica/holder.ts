@@ -6,7 +6,8 @@ import { assert } from '../core/assert.js'
 import type { Member } from '../core/claim.js'
 import { RUN, type Layer } from '../core/layer.js'
 import { RunBuffer } from '../core/run-list.js'
-import { roundDown, roundUp, type Epoch, type Won } from '../core/units.js'
+import { BLOCK_BYTES, roundDown, roundUp, type Epoch, type Won } from '../core/units.js'
+import { crc } from '../io/crc.js'
 import { BouncePool } from '../io/bounce.js'
 import { operation } from '../io/operation.js'
 import { limits } from '../limits.js'
@@ -129,7 +130,7 @@ export class Holder {
 
   async #bytes(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     const file = this.region.file
-    const from = roundDown(offsetBytes, file.alignmentBytes), to = roundUp(offsetBytes + lengthBytes, file.alignmentBytes)
+    const from = roundDown(offsetBytes, BLOCK_BYTES), to = roundUp(offsetBytes + lengthBytes, BLOCK_BYTES)
     let memory = this.#bounces.take()
     while (memory === undefined) {
       await new Promise((resolve) => setImmediate(resolve))
@@ -138,6 +139,12 @@ export class Holder {
     const bounce = memory
     try {
       await operation((target) => file.read(bounce.address, to - from, from, target, 0))
+      for (let at = from; at < to; at += BLOCK_BYTES) {
+        const place = at / BLOCK_BYTES
+        if (!this.region.sums.knows(place) || this.region.sums.matches(place, crc(bounce.bytes.subarray(at - from, at - from + BLOCK_BYTES), 0))) continue
+        // The reader asks the next holder.
+        throw new Error(`the data at byte ${at} of region ${this.region.path} is not what was written`)
+      }
       return Uint8Array.prototype.slice.call(bounce.bytes, offsetBytes - from, offsetBytes - from + lengthBytes)
     } finally {
       this.#bounces.give(bounce)

@@ -2,8 +2,8 @@
  * The replica: stores other hosts' logs, byte for byte. It acknowledges a record when its own region has it (R1),
  * only in order, only for an epoch that is not sealed here and whose set names this very incarnation (R3, R5).
  */
-import { parseHeader, verifyPayload, type RecordHeader } from '../core/record.js'
-import { won as toWon, type Epoch, type Won } from '../core/units.js'
+import { parseHeader, verifyPayload, type BlockVisitor, type RecordHeader } from '../core/record.js'
+import { BLOCK_BYTES, won as toWon, type Epoch, type Won } from '../core/units.js'
 import { refuseAppend } from '../core/transition.js'
 import { hasMember, type Claim } from '../core/claim.js'
 import { crc } from '../io/crc.js'
@@ -34,6 +34,9 @@ export class Replica implements CompletionTarget {
   readonly #feeds = new Map<string, Feed>()
   readonly #slots: Slot[] = []
   readonly #freeSlots: number[] = []
+  /** Of the record that is checked: block of the record, sum. */
+  readonly #blockSums: number[] = []
+  readonly #collectSum: BlockVisitor = (block, sum) => { this.#blockSums.push(block, sum) }
 
   constructor(holder: Holder, warn: (message: string) => void) {
     this.#holder = holder
@@ -105,7 +108,8 @@ export class Replica implements CompletionTarget {
     }
     if (header.lengthBytes !== raw.length) return bad('the record is longer or shorter than its frame')
     if (header.previousHeaderCrc !== feed.log.lastHeaderCrc) return bad('the record does not follow the one before it')
-    return verifyPayload(raw, header, crc) ? header : bad('a payload does not match its checksum')
+    this.#blockSums.length = 0
+    return verifyPayload(raw, header, crc, this.#collectSum) ? header : bad('a payload does not match its checksum')
   }
 
   #store(feed: Feed, message: Append, raw: Uint8Array, headerCrc: number): void {
@@ -114,7 +118,9 @@ export class Replica implements CompletionTarget {
     memory.bytes.set(raw)
     feed.appended++
     this.#holder.appendStarted(feed.claim.volume)
-    feed.log.append(memory.address, raw.length, message.won, headerCrc, message.durable, this, token)
+    const first = feed.log.append(memory.address, raw.length, message.won, headerCrc, message.durable, this, token) / BLOCK_BYTES
+    const { sums } = this.#holder.region
+    for (let i = 0; i < this.#blockSums.length; i += 2) sums.set(first + this.#blockSums[i]!, this.#blockSums[i + 1]!)
   }
 
   #slot(feed: Feed): number {

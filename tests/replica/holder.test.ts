@@ -1,4 +1,5 @@
 /** Sealed logs: read and mapped by other hosts, trimmed, and let go when the claim names them no more. */
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import t from 'tap'
 import { epoch, won } from '../../lib/core/units.js'
 import { limits } from '../../lib/limits.js'
@@ -48,6 +49,21 @@ t.test('what is not here, too short or out of range is a problem, never data', a
   for (const sectors of [0, limits.readBytesMax / 512 + 1]) {
     t.match((await lab.read(epoch(1), 1, 0, sectors)).message, { type: 'problem', reason: /out of range/ })
   }
+})
+
+t.test('rot is never given to another host, be it in the middle of a large write', async (t) => {
+  const lab = await ReplicaLab.create(t)
+  await fill(lab, 1, 0, [{ lba: 0, sectors: 64, fill: 5 }, { lba: 800, sectors: 8, fill: 6 }])
+  await lab.holder.seal(VOLUME, epoch(1))
+  const path = lab.work.file('region'), bytes = readFileSync(path), large = bytes.indexOf(Buffer.alloc(64 * 512, 5)), small = bytes.indexOf(Buffer.alloc(4096, 6))
+  const disk = openSync(path, 'r+')
+  for (const at of [large + 5 * 4096 + 7, small + 7]) writeSync(disk, Buffer.from([0]), 0, 1, at)
+  fsyncSync(disk)
+  closeSync(disk)
+  t.match((await lab.read(epoch(1), 1, 0, 64)).message, { type: 'problem', reason: new RegExp(`byte ${large + 5 * 4096} of region .* is not what was written`) })
+  t.match((await lab.read(epoch(1), 1, 43, 1)).message, { type: 'problem' }, 'a part of the block')
+  t.ok((await lab.read(epoch(1), 1, 0, 40)).raw.equals(Buffer.alloc(40 * 512, 5)), 'the blocks before it are good')
+  t.match((await lab.read(epoch(1), 1, 800, 8)).message, { type: 'problem' })
 })
 
 t.test('a read below the base says so only when the base covers the log', async (t) => {
