@@ -3,6 +3,7 @@
  * constant fails at start and not under load.
  */
 import { assert } from './core/assert.js'
+import { CUT_SAMPLES, FINGERPRINT_BLOCKS } from './core/fingerprint.js'
 import { ENTRIES_MAX, HEADER_BYTES, PAYLOAD_SECTORS_MAX } from './core/record.js'
 
 const KIB = 1024
@@ -145,6 +146,10 @@ export const limits = {
   /** The journal's table in memory, and what a journal may hold at the most when it is read back. */
   journalEntriesMax: 4_000_000,
   destageRetryMs: 500,
+  /** Blocks of a backing's fingerprint, places of a cut that are remembered, and how long a look at them may keep a guest waiting. */
+  fingerprintBlocks: FINGERPRINT_BLOCKS,
+  cutSamples: CUT_SAMPLES,
+  backingCheckMs: 5000,
 
   /**
    * A qemu-storage-daemon under a volume: until it serves, from SIGTERM to SIGKILL, the pause before another one, how

@@ -144,10 +144,10 @@ export class CleanVolume implements CleanBlocks {
 
   // --- ownership -----------------------------------------------------------------------------------------------------------------
 
-  /** This host serves under `next`, having taken over from `from`. */
-  own(self: Member, from: Claim | null, next: Claim): void {
+  /** This host serves under `next`, having taken over from `from`. `same`: the backing is as it was left then. */
+  own(self: Member, from: Claim | null, next: Claim, same: boolean): void {
     if (this.#kept === null) this.#recall(next.volume)
-    const ours = from !== null && sameMember(from.owner, self) && this.#kept !== null && this.#kept.epoch === from.epoch && this.#kept.nonce === from.nonce
+    const ours = same && from !== null && sameMember(from.owner, self) && this.#kept !== null && this.#kept.epoch === from.epoch && this.#kept.nonce === from.nonce
     if (!ours) this.drop()
     this.#kept = { volume: next.volume, epoch: next.epoch, nonce: next.nonce }
   }

@@ -3,10 +3,17 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { hasMember, type Claim } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
+import { CUT_SAMPLES, FINGERPRINT_BLOCKS, SAMPLE_SECTORS_MAX } from '../core/fingerprint.js'
+import { ACCEPTED_LOSS_CHARACTERS } from '../core/transition.js'
 
 const hex32 = z.string().regex(/^[0-9a-f]{32}$/)
 const natural = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 const member = z.strictObject({ host: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/), incarnation: hex32 })
+
+/** What a cut left at some places of the backing. */
+export const samplesSchema = z.array(z.strictObject({
+  lba: natural, sectors: natural.min(1).max(SAMPLE_SECTORS_MAX), crc: natural.max(0xffff_ffff),
+})).min(1).max(CUT_SAMPLES)
 
 export const claimSchema = z.strictObject({
   format: z.literal(1),
@@ -25,7 +32,11 @@ export const claimSchema = z.strictObject({
   }),
   nonce: hex32,
   released: z.literal(true).optional(),
-  acceptedLoss: z.strictObject({ atEpoch: natural, reason: z.string().max(1000) }).optional(),
+  fingerprint: z.strictObject({
+    sizeBytes: natural, modifiedMs: z.number().int().nullable(), blocks: z.string().regex(new RegExp(`^([0-9a-f]{8}){0,${FINGERPRINT_BLOCKS}}$`)),
+  }).optional(),
+  samples: samplesSchema.optional(),
+  acceptedLoss: z.strictObject({ atEpoch: natural, reason: z.string().max(ACCEPTED_LOSS_CHARACTERS) }).optional(),
 }).superRefine((claim, context) => {
   const bad = (message: string): void => { context.addIssue({ code: 'custom', message }) }
   if (!hasMember(claim.set, claim.owner)) bad('the owner is not in the set')
@@ -37,6 +48,7 @@ export const claimSchema = z.strictObject({
     end = log.start + log.kept
   }
   if (end > claim.start) bad('an inherited log ends after this epoch begins')
+  if (claim.fingerprint !== undefined && claim.released !== true) bad('a claim that is held has a fingerprint')
   if (claim.base > claim.start) bad('base lies beyond the start of the epoch')
 })
 

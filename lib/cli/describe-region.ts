@@ -108,7 +108,7 @@ export function regionAsJson(survey: RegionSurvey, shown: readonly SurveyedLog[]
     path: survey.path, inUse: survey.inUse, damaged: survey.findings.some(({ damage }) => damage), payloadsChecked: survey.payloadsChecked,
     host: sb.host, incarnation: sb.incarnation, createdMs: sb.createdMs, segmentBytes: sb.segmentBytes, segmentCount: sb.segmentCount,
     superblocks: slots.map((slot) => (typeof slot === 'object' ? { state: 'good', generation: slot.generation, counts: slot === sb } : { state: slot, generation: null, counts: false })),
-    volumes: [...sb.volumes.values()],
+    volumes: [...sb.volumes.values()].map(({ samples, ...state }) => samples.length === 0 ? state : { ...state, samples }),
     segments: survey.segments.map(({ index, use, header }) => ({
       index, use, volume: header?.volume ?? null, epoch: header?.epoch ?? null, nonce: header?.nonce ?? null, ordinal: header?.ordinal ?? null,
       useSequence: header?.useSequence ?? null, firstWon: header?.firstWon ?? null,

@@ -50,6 +50,7 @@ function volumeRows(v: VolumeStatus): Row[] {
     ['owner', v.owner === null ? 'not known to this host' : `${v.owner}, epoch ${v.epoch}, on ${v.set.join(' ')}${v.quarantine ? ', in quarantine' : ''}`],
     ...v.inherited.map((log): Row => ['inherited', `epoch ${log.epoch}: ${counted(log.kept, 'record')} on ${log.holders.join(' ')}`]),
     ['backing', `${v.guardedAs ?? v.backing}, ${formatBytes(v.capacityBytes)}${serving && v.guardedAs === null ? ', UNGUARDED' : ''}`],
+    ...(v.backingChanged === null ? [] : [['CHANGED', `${v.backingChanged}; while nobody served it, and with nothing dirty`] satisfies Row]),
     ['guest', `${v.frontEnds === 0 ? 'not connected' : 'connected'} on ${v.socket}`],
   ]
   if (serving || v.dirtyBytes > 0) {

@@ -27,6 +27,7 @@ export function program(): Command {
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
   const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeFreeze())
     .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeCache()).addCommand(volumeResize())
+    .addCommand(volumeDiscardDirty())
   for (const command of [blk(), serve(), status(), volume, inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
@@ -109,6 +110,7 @@ Examples:
 export interface ProgressArguments extends ControlArguments { readonly progress: boolean }
 export interface FlushArguments extends ProgressArguments { readonly to?: number }
 /** `for`: milliseconds. */
+export interface DiscardArguments extends ControlArguments { readonly acceptDataLoss: boolean }
 export interface FreezeArguments extends ProgressArguments { readonly domain?: string; readonly for: number }
 
 const progressOption = (): Option => new Option('-p, --progress', 'show progress').default(false)
@@ -187,6 +189,19 @@ function volumeResize(): Command {
 Example:
   truncate -s 200G /mnt/ds1/db01.raw.holdfast && holdfast volume resize db01`)
     .action(async (name: string, options: ControlArguments) => (await import('./status.js')).resize(name, options))
+}
+
+function volumeDiscardDirty(): Command {
+  const accept = new Option('--accept-data-loss', 'what is only in the logs is lost for ever').default(false)
+  return volumeCommand('discard-dirty', 'go on with an image that was restored or changed under dirty data, without that data', [accept])
+    .argument('<name>', 'volume')
+    .addHelpText('after', `
+Only for a volume that "status" shows as FAILED because its image is not the one that its dirty data belongs to. To lose
+nothing, put the right image back instead and start the daemon again. The loss is recorded in the claim.
+
+Example:
+  holdfast volume discard-dirty db01 --accept-data-loss`)
+    .action(async (name: string, options: DiscardArguments) => (await import('./status.js')).discardDirty(name, options))
 }
 
 /** `journal`: path of the journal's slots without their ending, where they are not beside the image. */

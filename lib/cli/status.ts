@@ -6,7 +6,7 @@ import { ControlClient } from '../control/client.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { CacheAction, Progress, VolumeChoice } from '../ports/control.js'
 import { describeHost } from './describe.js'
-import type { ControlArguments, FlushArguments, FreezeArguments, ProgressArguments } from './program.js'
+import type { ControlArguments, DiscardArguments, FlushArguments, FreezeArguments, ProgressArguments } from './program.js'
 import { progressLine } from './progress.js'
 
 function controlOf({ control, config }: ControlArguments): ControlClient {
@@ -54,6 +54,12 @@ export async function policy(name: string, mode: 'write-back' | 'write-through',
 export async function cache(name: string, action: CacheAction, options: ControlArguments): Promise<void> {
   const result = await controlOf(options).cache(name, action)
   print(options, result, `${name} has ${formatBytes(result.cleanBytes)} of clean data in the region${result.populating ? '' : '; what reads miss is not put there'}`)
+}
+
+export async function discardDirty(name: string, options: DiscardArguments): Promise<void> {
+  if (!options.acceptDataLoss) throw new Failure(EXIT.usage, `what is dirty of ${name} is lost for ever by this; say --accept-data-loss (nothing was changed)`)
+  const result = await controlOf(options).discardDirty(name)
+  print(options, result, `${name}: ${formatBytes(result.lostBytes)} of dirty data are given up at epoch ${result.epoch}, which its claim records; its image is served as it is`)
 }
 
 export async function resize(name: string, options: ControlArguments): Promise<void> {

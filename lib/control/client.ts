@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, CacheResult, FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
@@ -17,6 +17,11 @@ export class ControlClient {
 
   resize(volume: string): Promise<ResizeResult> {
     return this.#ask('POST', `${volumePath(volume)}/resize`, limits.resizeTimeoutMs + limits.controlAnswerMs)
+  }
+
+  /** The caller's user has accepted the loss. */
+  discardDirty(volume: string): Promise<DiscardResult> {
+    return this.#ask('POST', `${volumePath(volume)}/discard-dirty?accept=data-loss`, limits.claimTimeoutMs + limits.controlAnswerMs)
   }
 
   /** Resolves when everything acknowledged before the call, or up to `upTo`, is on the backing; takes as long as that takes. */

@@ -3,6 +3,7 @@
  *
  *   GET  /v1/status                        -> HostStatus
  *   POST /v1/volumes/NAME/resize           -> ResizeResult
+ *   POST /v1/volumes/NAME/discard-dirty?accept=data-loss -> DiscardResult
  *   POST /v1/thaw?volume=NAME | ?domain=D  -> ThawResult
  *   these answer with lines of JSON: {"done":bytes,"total":bytes}*, then {"result":...} or {"error":...,"exitCode":n}
  *   POST /v1/volumes/NAME/flush[?to=WON]                 -> FlushResult
@@ -92,16 +93,23 @@ async function handle(control: HostControl, request: IncomingMessage, response: 
 
 async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, response: ServerResponse): Promise<void> {
   const verb = call.split(' ')[0]!
-  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache)$/.exec(pathname) ?? []
+  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache|discard-dirty)$/.exec(pathname) ?? []
   const post = verb === 'POST'
   if (call === 'GET /v1/status') reply(response, 200, control.status())
   else if (post && action === 'resize') reply(response, 200, await control.resize(volume))
   else if (post && action === 'cache') reply(response, 200, await control.cache(volume, cacheActionOf(query.get('action'))))
+  else if (post && action === 'discard-dirty') reply(response, 200, await control.discardDirty(acceptedFor(volume, query.get('accept'))))
   else if (post && action === 'flush') await stream(response, (progress) => control.flush(volume, wonOf(query.get('to')), progress))
   else if (post && action === 'policy') await stream(response, (progress) => control.policy(volume, modeOf(query.get('mode')), progress))
   else if (post && pathname === '/v1/freeze') await stream(response, (progress) => control.freeze(choiceOf(query), leaseOf(query.get('lease')), progress))
   else if (post && pathname === '/v1/thaw') reply(response, 200, await control.thaw(choiceOf(query)))
   else throw new Failure(EXIT.usage, `${call} is not part of the control API`)
+}
+
+/** What cannot be undone is not done by half a call. */
+function acceptedFor(volume: string, accept: string | null): string {
+  if (accept === 'data-loss') return volume
+  throw new Failure(EXIT.usage, 'discard-dirty loses data for ever; say accept=data-loss')
 }
 
 function wonOf(text: string | null): number | null {

@@ -2,6 +2,7 @@
  * The claim: the one small shared record of a volume. Everything about ownership that two hosts must agree on is in
  * it, and it changes only by compare-and-swap on `epoch` (reference: the ownership protocol, section 2).
  */
+import type { BlockSample, Fingerprint } from './fingerprint.js'
 import type { Epoch, Won } from './units.js'
 
 /** A host together with the random id of its region: a reformatted host is another, empty member (R5). */
@@ -58,6 +59,10 @@ export interface Claim {
    * the hand-over is clean. Set by a clean stop only.
    */
   readonly released?: true
+  /** The backing at a clean stop; only beside `released` (H63). */
+  readonly fingerprint?: Fingerprint
+  /** What the cut that ended at this claim's `base` wrote at some places; absent: nobody vouches for any (H64). */
+  readonly samples?: readonly BlockSample[]
   /** A loss that an operator accepted, kept for ever. */
   readonly acceptedLoss?: { readonly atEpoch: Epoch; readonly reason: string }
 }

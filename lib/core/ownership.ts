@@ -96,6 +96,8 @@ export type OwnershipEvent =
   | { readonly type: 'progress'; readonly drained: boolean; readonly inheritedDone: boolean }
   | { readonly type: 'quarantineOver' }
   | { readonly type: 'release' }
+  /** What it failed for is settled: it is taken over anew. */
+  | { readonly type: 'revive' }
   /** The backing has grown to this, and the guest shall see it. */
   | { readonly type: 'resize'; readonly capacityBytes: number }
   /** An operator asks for another mode than the configuration. */
@@ -168,6 +170,7 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
     case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, clearQuarantine: true }); break
     case 'release': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, release: true }); break
+    case 'revive': if (s.phase === 'failed') { s.phase = 'standby'; s.reason = null; s.wanted = true }; break
     case 'resize': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, capacityBytes: event.capacityBytes }); break
     case 'policy': s.policy = { ...s.policy, mode: event.mode }; break
     case 'tick': for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break

@@ -4,6 +4,7 @@
  */
 import { assert } from './assert.js'
 import { hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member } from './claim.js'
+import type { BlockSample } from './fingerprint.js'
 import { epoch, won, type Epoch, type Won } from './units.js'
 
 /** What a member said when it was sealed. */
@@ -14,6 +15,8 @@ export interface SealReport {
   readonly base: Won
   /** Only the old owner itself can say so: none of its backing writes is outstanding. */
   readonly quiet: boolean
+  /** What the cut that ended at its base wrote, as far as it knows. */
+  readonly samples?: readonly BlockSample[]
 }
 
 export interface ChangeWish {
@@ -87,15 +90,43 @@ export function decideChange(
   }
   if (wish.released && (inherited.length > 0 || quarantine)) return no('a release needs everything on the backing first')
   assert(!wish.clearQuarantine || running, 'only the running owner has watched the quarantine pass (R8c)')
-  const { released: _released, ...carried } = claim
+  // A fingerprint is of a backing that nobody serves, samples are of one base.
+  const { released: _released, fingerprint: _fingerprint, samples: _samples, ...carried } = claim
+  const samples = wish.mode === 'write-through' ? undefined : samplesAt(base, claim, reports)
   const capacityBytes = wish.capacityBytes ?? claim.guest.capacityBytes
   assert(capacityBytes >= claim.guest.capacityBytes, 'a disk never shrinks under its guest')
   const next: Claim = {
     ...carried, epoch: epoch(claim.epoch + 1), owner: wish.self, set: wish.set, mode: wish.mode, start: end, inherited, base,
     quarantine, guest: { ...claim.guest, capacityBytes }, nonce: wish.nonce, ...(wish.released ? { released: true as const } : {}),
+    ...(samples === undefined ? {} : { samples }),
   }
   return { ok: true, next, kept }
 }
+
+/**
+ * Samples are believed only of exactly this base. A member that has the base and no samples vouches for none: its host
+ * took them back before it wrote to the backing what no log might show (write-through).
+ */
+function samplesAt(base: Won, claim: Claim, reports: readonly SealReport[]): readonly BlockSample[] | undefined {
+  const there = reports.filter((r) => r.base === base)
+  if (there.length === 0) return claim.base === base ? claim.samples : undefined
+  return there.every((r) => r.samples !== undefined) ? there[0]!.samples : undefined
+}
+
+/**
+ * The claim of an owner that serves nothing, with all that is dirty given up for ever: the backing as it is counts as
+ * the disk. A quarantine goes on, because a late write can still land on that backing.
+ */
+export function giveUpDirty(claim: Claim, nonce: string, reason: string): Claim {
+  const { released: _released, fingerprint: _fingerprint, samples: _samples, acceptedLoss, ...carried } = claim
+  const before = acceptedLoss === undefined ? '' : `; before, at epoch ${acceptedLoss.atEpoch}: ${acceptedLoss.reason}`
+  return {
+    ...carried, epoch: epoch(claim.epoch + 1), inherited: [], base: claim.start, nonce,
+    acceptedLoss: { atEpoch: claim.epoch, reason: `${reason}${before}`.slice(0, ACCEPTED_LOSS_CHARACTERS) },
+  }
+}
+
+export const ACCEPTED_LOSS_CHARACTERS = 1000
 
 /** Logs that still hold something above base, oldest first, the sealed one last with only the sealed as holders (R4b). */
 function keptLogs(claim: Claim, base: Won, end: Won, kept: number, reports: readonly SealReport[]): InheritedLog[] {

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { locationOf, withAbsoluteFiles } from '../backing/blockdev/node.js'
+import { readFingerprint } from '../backing/fingerprint.js'
 import { lockImage } from '../backing/image-lock.js'
 import { describeSource, openBacking, type BackingSource, type OpenedBacking } from '../backing/open.js'
 import { PosixDirClaimStore } from '../claim/posix-dir.js'
@@ -23,6 +24,7 @@ import { Holder } from '../replica/holder.js'
 import { BypassVolume } from '../volume/bypass.js'
 import type { DestageOrder } from '../volume/destager.js'
 import { Volume } from '../volume/volume.js'
+import { ClosingStore } from './closing-store.js'
 import { planJournal, refuseLeftJournal } from './journal.js'
 
 export interface BlkOptions {
@@ -132,9 +134,11 @@ async function cached(
 ): Promise<RunningBlk> {
   const { backing, shown, name } = image
   const host = hostId()
-  const store = new PosixDirClaimStore(claimDirectory(image, options.cache!), name)
+  const plainStore = new PosixDirClaimStore(claimDirectory(image, options.cache!), name)
+  // The image stays open until the end: nobody else may have it while this program runs.
+  const store = new ClosingStore(plainStore, { fingerprint: () => readFingerprint(image), close: () => Promise.resolve(), warn: (m) => log.warn(m) })
   const claim = await store.read()
-  if (claim !== null && claim.owner.host !== host) await refuseLive(store, claim, shown)
+  if (claim !== null && claim.owner.host !== host) await refuseLive(plainStore, claim, shown)
   if (claim !== null && !existsSync(options.cache!) && claim.released !== true && claim.owner.host === host) {
     throw new Failure(EXIT.damaged, `${shown} has data that is only in the cache region of its last run, and ${options.cache} does not exist; give the region that was used then (nothing was changed)`)
   }
@@ -160,6 +164,7 @@ async function cached(
     maxDirtyAgeMs: null,
   }, {
     holder, backing, journal, clean, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
+    fingerprint: (placesOfBytes) => readFingerprint(image, placesOfBytes),
     nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
   await volume.start()

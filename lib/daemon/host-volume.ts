@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { attachImage, heldName, imagePath, releaseImage } from '../backing/guard.js'
 import type { DangerOptions } from '../backing/danger.js'
+import { readFingerprint } from '../backing/fingerprint.js'
 import { openBacking, type OpenedBacking } from '../backing/open.js'
 import { PosixDirClaimStore } from '../claim/posix-dir.js'
 import type { HostConfig, VolumeConfig } from '../config/schema.js'
@@ -71,7 +72,9 @@ async function openImage({ config, timing, danger: { backing: dangers } }: Volum
 export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): Promise<RunningVolume> {
   const { config, timing } = setup
   const { opened, path: image, claims, faults } = await openImage(setup, log)
-  const store = new ClosingStore(new PosixDirClaimStore(claims, config.name), () => opened.detach())
+  const store = new ClosingStore(new PosixDirClaimStore(claims, config.name), {
+    fingerprint: () => readFingerprint(opened), close: () => opened.detach(), warn: (m) => log.warn(m),
+  })
   const place = { name: config.name, image: image ?? opened.backing.path, folder: config.journal ?? null, order: config.order ?? null, danger: faults }
   const { order, journal } = planJournal(place, opened)
   let guardedAs: string | null = null
@@ -90,7 +93,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   }, {
     holder: host.holder, backing: opened.backing, journal, clean, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
     reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
-    resized: () => { device?.configChanged() },
+    resized: () => { device?.configChanged() }, fingerprint: (placesOfBytes) => readFingerprint(opened, placesOfBytes),
     owned: async () => {
       await opened.attach()
       if (!config.guard) return

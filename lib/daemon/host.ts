@@ -5,7 +5,7 @@ import type { Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { won as toWon } from '../core/units.js'
 import type {
-  CacheAction, CacheResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
 } from '../ports/control.js'
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
@@ -173,6 +173,8 @@ export class Host implements PeerHandler, HostControl {
     return { volume: name, ...await volume.operations.resize() }
   }
 
+  async discardDirty(name: string): Promise<DiscardResult> { return { volume: name, ...await this.#named(name).volume.discardDirty() } }
+
   async flush(name: string, upTo: number | null, progress: Progress): Promise<FlushResult> {
     const { volume } = this.#named(name)
     const started = performance.now()
@@ -254,7 +256,7 @@ function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
     dirtyBytes: volume.serving ? volume.index.dirtyBytes : 0,
     inherited: volume.serving && volume.index.inherited.length > 0
       ? claim!.inherited.map((log) => ({ epoch: log.epoch, kept: log.kept, holders: log.holders.map((m) => m.host) })) : [],
-    frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(), order: hosted.order, outlook: volume.outlook,
+    frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(), backingChanged: volume.check.changed, order: hosted.order, outlook: volume.outlook,
     cache: hosted.clean === null ? null : { cleanBytes: hosted.clean.bytes, populating: hosted.clean.populating },
     counters: { ...volume.counters.snapshot(), backingErrors: hosted.errors(), cleanReadBytes: hosted.clean?.hitBytes ?? 0, filledBytes: hosted.clean?.filledBytes ?? 0 },
   }

@@ -1,6 +1,6 @@
 /** Validation of everything that comes from another host. The hot messages are checked by hand, the others by schema. */
 import { z } from 'zod'
-import { claimSchema } from '../claim/claim-codec.js'
+import { claimSchema, samplesSchema } from '../claim/claim-codec.js'
 import { limits } from '../limits.js'
 import type { Message } from '../ports/peer.js'
 
@@ -17,11 +17,11 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('claimChanged'), claim: claimSchema }),
   z.strictObject({ type: z.literal('flush'), ...at, won: natural }),
   z.strictObject({ type: z.literal('flushed'), ...at, won: natural }),
-  z.strictObject({ type: z.literal('trim'), ...at, base: natural }),
+  z.strictObject({ type: z.literal('trim'), ...at, base: natural, samples: samplesSchema.optional() }),
   z.strictObject({ type: z.literal('trimmed'), ...at, base: natural }),
   z.strictObject({ type: z.literal('refused'), ...at, reason }),
   z.strictObject({ type: z.literal('seal'), ...at, handOver: z.boolean() }),
-  z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean() }),
+  z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean(), samples: samplesSchema.optional() }),
   z.strictObject({ type: z.literal('sealRefused'), reason }),
   z.strictObject({ type: z.literal('read'), ...at, kept: natural, lba: natural, sectors: natural.min(1).max(limits.readBytesMax / 512) }),
   z.strictObject({ type: z.literal('data'), runs: z.array(natural).max(limits.readBytesMax / 512 * 2) }),

@@ -23,7 +23,7 @@ export interface CleanBlocks {
   fill(stamp: number, lba: number, sectors: number, address: number): void
   forget(lba: number, sectors: number): void
   absorb(levels: readonly Extents[]): Promise<void>
-  own(self: Member, from: Claim | null, next: Claim): void
+  own(self: Member, from: Claim | null, next: Claim, same: boolean): void
   released(claim: Claim): void
   drop(): void
   tick(): void

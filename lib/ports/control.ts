@@ -36,6 +36,8 @@ export interface VolumeStatus {
   readonly inherited: readonly { readonly epoch: number; readonly kept: number; readonly holders: readonly string[] }[]
   readonly frontEnds: number
   readonly guardedAs: string | null
+  /** How the backing was changed before this host took the volume over, while nobody served it; null: it was not, as far as is known. */
+  readonly backingChanged: string | null
   readonly order: 'journal' | 'flush' | 'cut'
   /** Null without a read cache. `populating`: what reads miss is put into it. */
   readonly cache: { readonly cleanBytes: number; readonly populating: boolean } | null
@@ -126,6 +128,9 @@ export interface PolicyResult { readonly volume: string; readonly effective: str
 
 export interface ResizeResult { readonly volume: string; readonly beforeBytes: number; readonly afterBytes: number }
 
+/** What was only in logs is given up: so many bytes, as the claim of this epoch says for ever. */
+export interface DiscardResult { readonly volume: string; readonly epoch: number; readonly lostBytes: number }
+
 export type Progress = (doneBytes: number, totalBytes: number) => void
 
 /** Errors are Failure, with the exit code that a command should end with. */
@@ -142,4 +147,6 @@ export interface HostControl {
   cache(volume: string, action: CacheAction): Promise<CacheResult>
   /** Takes the backing's present size for the guest's disk. */
   resize(volume: string): Promise<ResizeResult>
+  /** Gives up the dirty data of a volume whose image was refused, because it is not the one that the data belongs to. */
+  discardDirty(volume: string): Promise<DiscardResult>
 }

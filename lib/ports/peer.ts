@@ -7,6 +7,7 @@
  *   Y sends answers   (sealed, data, extents)        and pushes (open, append, flush, trim) of its own logs.
  */
 import type { Claim } from '../core/claim.js'
+import type { BlockSample } from '../core/fingerprint.js'
 import type { Epoch, Won } from '../core/units.js'
 
 /** First message in both directions; a mismatch closes the connection. */
@@ -24,8 +25,14 @@ export interface Open { readonly type: 'open'; readonly claim: Claim }
 export interface Append { readonly type: 'append'; readonly volume: string; readonly epoch: Epoch; readonly won: Won; readonly durable: boolean }
 /** Make everything up to `won` power-safe; answered by `flushed`. */
 export interface Flush { readonly type: 'flush'; readonly volume: string; readonly epoch: Epoch; readonly won: Won }
-/** Everything up to `base` is on the backing: free it. */
-export interface Trim { readonly type: 'trim'; readonly volume: string; readonly epoch: Epoch; readonly base: Won }
+/** Everything up to `base` is on the backing: free it. `samples`: what the cut that ended there wrote, at some places. */
+export interface Trim {
+  readonly type: 'trim'
+  readonly volume: string
+  readonly epoch: Epoch
+  readonly base: Won
+  readonly samples?: readonly BlockSample[]
+}
 /** The claim changed: what it does not name may be deleted, what it seals is sealed. A hint; the store is the truth. */
 export interface ClaimChanged { readonly type: 'claimChanged'; readonly claim: Claim }
 
@@ -49,6 +56,8 @@ export interface Sealed {
   readonly base: Won
   /** Only from the running owner, with no backing write outstanding. */
   readonly quiet: boolean
+  /** Those of its base. */
+  readonly samples?: readonly BlockSample[]
 }
 export interface SealRefused { readonly type: 'sealRefused'; readonly reason: string }
 export interface Read { readonly type: 'read'; readonly volume: string; readonly epoch: Epoch; readonly kept: number; readonly lba: number; readonly sectors: number }

@@ -1,15 +1,18 @@
 /** The host's cache region as the volume and the replica use it. Offsets are bytes from the start of the region. */
 import type { BlockSums } from '../core/block-sums.js'
 import type { Layer } from '../core/layer.js'
+import type { BlockSample } from '../core/fingerprint.js'
 import type { Epoch, Won } from '../core/units.js'
 import type { BlockFile, CompletionTarget } from './io.js'
 
-/** Durable facts about one volume on this host; both only ever rise. */
+/** Durable facts about one volume on this host; the numbers only ever rise. */
 export interface VolumeState {
   /** This host refuses appends and trims of epochs up to here. */
   readonly sealed: Epoch
   /** Everything up to here is on the backing, flushed. */
   readonly base: Won
+  /** What the cut that ended at base wrote, at some places; absent: not known, or not vouched for any more. */
+  readonly samples?: readonly BlockSample[]
 }
 
 export interface RegionLog {
@@ -71,7 +74,10 @@ export interface Region {
   /** Bytes of records and headers appended since open: the wear this region has seen. */
   readonly appendedBytes: number
   volumeState(volume: string): VolumeState
-  /** Durable when the promise resolves. Lower values than the present ones are an assertion failure. */
+  /**
+   * Durable when the promise resolves. Lower values than the present ones are an assertion failure. A base comes with its
+   * samples: without any, those that were there are gone.
+   */
   saveVolumeState(volume: string, state: Partial<VolumeState>): Promise<void>
   /** Logs found at open or created since. */
   logs(volume: string): readonly RegionLog[]

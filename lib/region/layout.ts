@@ -3,6 +3,7 @@
  * header block of its own. Byte tables: docs/format.md.
  */
 import { assert } from '../core/assert.js'
+import { CUT_SAMPLES, SAMPLE_SECTORS_MAX, type BlockSample } from '../core/fingerprint.js'
 import { REGION_SECTORS_MAX } from '../core/index-layer.js'
 import { getHex, getU64, ownChecksumHolds, putHex, putU64, uuidOf, type Crc } from '../core/record.js'
 import { SECTOR_BYTES, epoch, won, type Epoch, type Won } from '../core/units.js'
@@ -15,9 +16,11 @@ const FILL_MAGIC = 0x46464448 // "HDFF"
 export const SEGMENT_HEADER_BYTES = 4096
 const VOLUME_AT = 4096
 const VOLUME_BYTES = 128
+const SAMPLES_AT = 32
+const SAMPLE_BYTES = 12
 const HOST_BYTES = 64
 
-export interface VolumeEntry { readonly volume: string; sealed: Epoch; base: Won }
+export interface VolumeEntry { readonly volume: string; sealed: Epoch; base: Won; samples: readonly BlockSample[] }
 
 export interface Superblock {
   readonly incarnation: string
@@ -67,10 +70,29 @@ export function encodeSuperblock(sb: Superblock, out: Uint8Array, crc: Crc): num
     putHex(out, at, entry.volume)
     putU64(view, at + 16, entry.sealed)
     putU64(view, at + 24, entry.base)
+    putSamples(view, at + SAMPLES_AT, entry.samples)
     at += VOLUME_BYTES
   }
   view.setUint32(8, crc(out.subarray(0, length), 0), true)
   return length
+}
+
+/** Place and length share a number, which is 0 where there is no sample: a superblock that knows of none has none. */
+function putSamples(view: DataView, at: number, samples: readonly BlockSample[]): void {
+  assert(samples.length <= CUT_SAMPLES && SAMPLES_AT + CUT_SAMPLES * SAMPLE_BYTES <= VOLUME_BYTES, 'samples fit their entry')
+  for (const [i, { lba, sectors, crc }] of samples.entries()) {
+    putU64(view, at + i * SAMPLE_BYTES, lba * 16 + sectors)
+    view.setUint32(at + i * SAMPLE_BYTES + 8, crc, true)
+  }
+}
+
+function getSamples(view: DataView, at: number): BlockSample[] {
+  const samples: BlockSample[] = []
+  for (let i = 0; i < CUT_SAMPLES; i++, at += SAMPLE_BYTES) {
+    const place = getU64(view, at), sectors = place % 16
+    if (sectors >= 1 && sectors <= SAMPLE_SECTORS_MAX) samples.push({ lba: Math.floor(place / 16), sectors, crc: view.getUint32(at + 8, true) })
+  }
+  return samples
 }
 
 export type SuperblockProblem = 'empty' | 'foreign' | 'damaged' | 'newer'
@@ -88,7 +110,7 @@ export function decodeSuperblock(bytes: Uint8Array, crc: Crc): Superblock | Supe
   if (VOLUME_AT + count * VOLUME_BYTES > length) return 'damaged'
   for (let i = 0, at = VOLUME_AT; i < count; i++, at += VOLUME_BYTES) {
     const volume = uuidOf(getHex(bytes, at))
-    volumes.set(volume, { volume, sealed: epoch(getU64(view, at + 16)), base: won(getU64(view, at + 24)) })
+    volumes.set(volume, { volume, sealed: epoch(getU64(view, at + 16)), base: won(getU64(view, at + 24)), samples: getSamples(view, at + SAMPLES_AT) })
   }
   const host = new TextDecoder().decode(bytes.subarray(128, 128 + HOST_BYTES)).replace(/\0.*$/s, '')
   return {

@@ -14,7 +14,7 @@ import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { Region, RegionLog, VolumeState } from '../ports/region.js'
 import { crc } from '../io/crc.js'
-import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, encodeSegmentHeader, regionMinBytes, segmentOffset, type CheckpointPlace, type SegmentHeader, type Superblock } from './layout.js'
+import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, encodeSegmentHeader, regionMinBytes, segmentOffset, type CheckpointPlace, type SegmentHeader, type Superblock, type VolumeEntry } from './layout.js'
 import { SegmentedLog } from './region-log.js'
 import { checkUnreadable, groupLogs, lostBefore, readSegmentHeaders, scanLog } from './scan.js'
 import { SegmentPool } from './segment-pool.js'
@@ -128,6 +128,8 @@ async function writeSegmentHeader(pool: SegmentPool, header: SegmentHeader): Pro
   }
 }
 
+const shown = ({ samples, ...state }: Omit<VolumeEntry, 'volume'>): VolumeState => samples.length === 0 ? state : { ...state, samples }
+
 export class FileRegion implements Region {
   readonly file: RingBlockFile
   readonly #superblock: Superblock
@@ -144,7 +146,7 @@ export class FileRegion implements Region {
     this.#writer = new SuperblockWriter(pool, superblock)
     this.#pool = pool
     this.#logs = logs
-    for (const entry of superblock.volumes.values()) this.#durable.set(entry.volume, { sealed: entry.sealed, base: entry.base })
+    for (const { volume, ...state } of superblock.volumes.values()) this.#durable.set(volume, shown(state))
   }
 
   static async load(file: RingBlockFile, sb: Superblock, summaries: WalkOptions['summaries']): Promise<FileRegion> {
@@ -208,20 +210,24 @@ export class FileRegion implements Region {
     return this.#durable.get(volume) ?? { sealed: toEpoch(0), base: toWon(0) }
   }
 
-  async saveVolumeState(volume: string, state: { readonly sealed?: Epoch; readonly base?: Won }): Promise<void> {
+  async saveVolumeState(volume: string, state: Partial<VolumeState>): Promise<void> {
     let entry = this.#superblock.volumes.get(volume)
     if (entry === undefined) {
       if (this.#superblock.volumes.size >= limits.regionVolumesMax) throw new Failure(EXIT.unsafe, `region ${this.path} knows ${limits.regionVolumesMax} volumes already`)
-      entry = { volume, sealed: toEpoch(0), base: toWon(0) }
+      entry = { volume, sealed: toEpoch(0), base: toWon(0), samples: [] }
       this.#superblock.volumes.set(volume, entry)
     }
     const { sealed = entry.sealed, base = entry.base } = state
     assert(sealed >= entry.sealed && base >= entry.base, 'what a host has promised never goes back')
+    const samples = state.base === undefined ? entry.samples : state.samples ?? []
+    // Samples are taken back like a promise: the older slot must not bring back what nobody vouches for any more.
+    const takenBack = base === entry.base && samples.length < entry.samples.length
     entry.sealed = sealed
     entry.base = base
-    await this.#writer.save(sealed > this.volumeState(volume).sealed)
+    entry.samples = samples
+    await this.#writer.save(sealed > this.volumeState(volume).sealed || takenBack)
     const now = this.volumeState(volume)
-    this.#durable.set(volume, { sealed: toEpoch(Math.max(now.sealed, sealed)), base: toWon(Math.max(now.base, base)) })
+    this.#durable.set(volume, shown({ sealed: toEpoch(Math.max(now.sealed, sealed)), base: toWon(Math.max(now.base, base)), samples: base < now.base ? now.samples ?? [] : samples }))
   }
 
   logs(volume: string): readonly RegionLog[] { return this.#logs.filter((log) => log.volume === volume) }

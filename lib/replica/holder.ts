@@ -6,6 +6,7 @@ import { assert } from '../core/assert.js'
 import type { Member } from '../core/claim.js'
 import { RUN, type Layer } from '../core/layer.js'
 import { RunBuffer } from '../core/run-list.js'
+import type { BlockSample } from '../core/fingerprint.js'
 import { BLOCK_BYTES, roundDown, roundUp, type Epoch, type Won } from '../core/units.js'
 import { crc } from '../io/crc.js'
 import { BouncePool } from '../io/bounce.js'
@@ -46,12 +47,13 @@ export class Holder {
    * Seals the volume here up to `epoch`: appends under way end first, what they stored is made power-safe (a flush
    * that the guest asks of the next owner must not depend on this log's cache), then the promise is made durable.
    */
-  async seal(volume: string, epoch: Epoch): Promise<{ length: number; base: Won }> {
+  async seal(volume: string, epoch: Epoch): Promise<{ length: number; base: Won; samples?: readonly BlockSample[] }> {
     if (epoch > this.sealedUpTo(volume)) this.#sealing.set(volume, epoch)
     await this.#appendsDone(volume)
     await operation((target) => this.region.flush(target, 0))
     if (this.region.volumeState(volume).sealed < epoch) await this.region.saveVolumeState(volume, { sealed: epoch })
-    return { length: this.log(volume, epoch)?.storedLength ?? 0, base: this.region.volumeState(volume).base }
+    const { base, samples } = this.region.volumeState(volume)
+    return { length: this.log(volume, epoch)?.storedLength ?? 0, base, ...(samples === undefined ? {} : { samples }) }
   }
 
   appendStarted(volume: string): void {
@@ -172,8 +174,8 @@ export class Holder {
   // --- letting go ------------------------------------------------------------------------------------------------------------
 
   /** Everything up to `base` is on the backing: the promise first, then the space. */
-  async trim(volume: string, base: Won): Promise<void> {
-    if (base > this.region.volumeState(volume).base) await this.region.saveVolumeState(volume, { base })
+  async trim(volume: string, base: Won, samples: readonly BlockSample[] = []): Promise<void> {
+    if (base > this.region.volumeState(volume).base) await this.region.saveVolumeState(volume, { base, samples })
     for (const log of [...this.region.logs(volume)]) {
       log.trim(base)
       const ended = log.epoch <= this.sealedUpTo(volume)

@@ -155,7 +155,7 @@ export class Replica implements CompletionTarget {
     // Only the present owner trims: an epoch that is sealed here has lost that right (section 3).
     if (message.epoch <= this.#holder.sealedUpTo(message.volume)) return
     try {
-      await this.#holder.trim(message.volume, message.base)
+      await this.#holder.trim(message.volume, message.base, message.samples)
       peer.acknowledge({ type: 'trimmed', volume: message.volume, epoch: message.epoch, base: message.base })
     } catch (error) {
       this.#warn(`base ${message.base} of ${message.volume} could not be made durable: ${(error as Error).message}`)

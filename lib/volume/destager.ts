@@ -19,9 +19,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
 import type { ClaimMode } from '../core/claim.js'
+import { CutSampler, type BlockSample } from '../core/fingerprint.js'
 import { RUN } from '../core/layer.js'
 import type { Epoch, Won } from '../core/units.js'
 import { roundDown, roundUp } from '../core/units.js'
+import { crc } from '../io/crc.js'
 import { limits } from '../limits.js'
 import type { AlignedMemory } from '../io/memory.js'
 import { flushBacking, operation } from '../io/operation.js'
@@ -54,10 +56,12 @@ export interface DestageShell {
   freeze(): void
   /** Every record up to `cut` that is read here is as it was written. Rejects when one is not. */
   verify(cut: Won): Promise<void>
+  /** What the backing is about to get, no loss of power can take from the logs any more (H64). */
+  secure(cut: Won): Promise<void>
   /** No cut goes beyond this won: a freeze for a snapshot or backup below us. */
   upTo(): Won
-  /** Everything up to `cut` is on the backing, flushed. In quarantine nothing is retired (R8). */
-  retire(cut: Won, levels: readonly Level[], extents: readonly Extents[]): Promise<void>
+  /** Everything up to `cut` is on the backing, flushed. In quarantine nothing is retired (R8). `samples`: of what the cut wrote. */
+  retire(cut: Won, levels: readonly Level[], extents: readonly Extents[], samples: readonly BlockSample[]): Promise<void>
   warn(message: string): void
 }
 
@@ -70,6 +74,7 @@ interface Sink {
 export class Destager {
   readonly #shell: DestageShell
   readonly #pool = new BouncePool(limits.destageDepth)
+  readonly #sampler = new CutSampler(crc)
   #running: Promise<boolean> | null = null
   #progress = 0
   /** 'unknown': an earlier owner may have left one. 'none': there is none. */
@@ -96,6 +101,7 @@ export class Destager {
     const { backing, journal, counters } = this.#shell
     // The last moment to notice rot: from here it would be on the backing, and the log gone.
     await this.#shell.verify(cut.cut)
+    await this.#shell.secure(cut.cut)
     const journaled = journal !== null && (merged || this.#wantsJournal(cut))
     const extents: Extents[] = []
     for (const level of cut.levels) extents.push(await this.#extents(level))
@@ -104,6 +110,7 @@ export class Destager {
     for (;;) {
       await this.#allowed()
       this.#progress = 0
+      this.#sampler.reset()
       const generation = backing.errorGeneration
       // Oldest first, one level after the other: two writes to one sector are never on their way together.
       for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, this.#backingSink)
@@ -114,7 +121,7 @@ export class Destager {
       this.#shell.warn('the backing reported an error during the cut; the cut is written again')
     }
     counters.cuts++
-    await this.#shell.retire(cut.cut, cut.levels, extents)
+    await this.#shell.retire(cut.cut, cut.levels, extents, this.#sampler.samples)
     if (journaled) journal.retired()
     return true
   }
@@ -178,12 +185,14 @@ export class Destager {
   readonly #backingSink: Sink = {
     data: async (lba, sectors, memory) => {
       const { backing } = this.#shell
+      this.#sampler.data(lba, sectors, memory.bytes)
       await operation((target) => backing.write(memory.address, sectors * 512, lba * 512, false, target, 0))
       this.#shell.counters.backingWriteBytes += sectors * 512
       this.#progress += sectors * 512
     },
     zero: async (lba, sectors) => {
       const { backing } = this.#shell
+      this.#sampler.zero(lba, sectors)
       await operation((target) => backing.zero(lba * 512, sectors * 512, true, target, 0))
       this.#shell.counters.backingWriteBytes += sectors * 512
       this.#progress += sectors * 512

@@ -4,7 +4,7 @@ import { Failure, EXIT } from '../core/failure.js'
 import type { Claim, Member } from '../core/claim.js'
 import { step, type OwnershipEffect, type OwnershipEvent, type OwnershipState } from '../core/ownership.js'
 import type { SealReport } from '../core/transition.js'
-import type { Epoch, Won } from '../core/units.js'
+import type { Epoch } from '../core/units.js'
 import type { ClaimStore } from '../ports/claim-store.js'
 import type { DialedPeer } from '../ports/peer.js'
 
@@ -14,7 +14,7 @@ export interface OwnershipShell {
   /** Stops appends; resolves when none to the own region is under way. */
   freeze(): Promise<void>
   /** Seals this host's own log durably. `quiet`: this process owned that epoch and has no backing write outstanding. */
-  sealSelf(volume: string, epoch: Epoch): Promise<{ length: number; base: Won; quiet: boolean }>
+  sealSelf(volume: string, epoch: Epoch): Promise<Omit<SealReport, 'member'>>
   flushBacking(): Promise<void>
   /** Serves the claim; resolves when requests may be popped. */
   serve(claim: Claim, from: Claim | null, kept: number, running: boolean): Promise<void>
@@ -110,7 +110,8 @@ export class OwnershipDriver {
       else if (message.type !== 'sealed') failed(false, message.type === 'problem' ? message.reason : `answered ${message.type}`)
       else if (message.incarnation !== member.incarnation) failed(false, 'its region was formatted anew')
       else {
-        const report: SealReport = { member, length: message.length, base: message.base, quiet: message.quiet }
+        const { length, base, quiet, samples } = message
+        const report: SealReport = { member, length, base, quiet, ...(samples === undefined ? {} : { samples }) }
         this.dispatch({ type: 'sealed', epoch, report })
       }
     } catch (error) {

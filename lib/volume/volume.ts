@@ -6,8 +6,10 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
 import { hasMember, type Claim, type GuestView, type Member } from '../core/claim.js'
+import type { BlockSample, Fingerprint } from '../core/fingerprint.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { acksFrozen, degradedReason, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
+import type { SealReport } from '../core/transition.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import { flushBacking } from '../io/operation.js'
 import { limits } from '../limits.js'
@@ -18,9 +20,11 @@ import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, 
 import type { Backing, CutJournal } from '../ports/io.js'
 import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
 import type { Holder } from '../replica/holder.js'
+import { BackingCheck } from './backing-check.js'
 import { BaseWatch } from './base-watch.js'
 import { Counters } from './counters.js'
 import { Destager, type DestageOrder } from './destager.js'
+import { discardDirty } from './discard.js'
 import { EpochLog } from './epoch-log.js'
 import { FlushPath } from './flush-path.js'
 import { fetchMaps, inheritedLevels } from './inherited-levels.js'
@@ -69,6 +73,8 @@ export interface VolumeShell {
   owned(claim: Claim): Promise<void>
   /** The guest's disk has another size: every front end is told, those that have not started as well. */
   resized(): void
+  /** The backing as it is, at the places of an image of this size; for comparison with a clean stop's. */
+  fingerprint?(placesOfBytes: number): Promise<Fingerprint>
   nowMs(): number
   info(message: string): void
   warn(message: string): void
@@ -84,6 +90,7 @@ export class Volume implements GuestVolume {
   readonly destager: Destager
   readonly writes: WritePath
   readonly operations: Operations
+  readonly check: BackingCheck
   readonly #options: VolumeOptions
   readonly #shell: VolumeShell
   readonly #reads: ReadPath
@@ -135,7 +142,8 @@ export class Volume implements GuestVolume {
       ...common, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
       context: () => ({ volume: this.id!, epoch: this.claim!.epoch, base: this.base, mode: this.claim!.mode }),
       freeze: () => this.#freeze(), upTo: () => this.operations.heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
-      verify: (cut) => this.#verify(cut), retire: (cut, levels, extents) => this.#retire(cut, levels, extents),
+      verify: (cut) => this.#verify(cut), secure: (cut) => this.#secure(cut),
+      retire: (cut, levels, extents, samples) => this.#retire(cut, levels, extents, samples),
     })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
@@ -145,6 +153,10 @@ export class Volume implements GuestVolume {
       lost: (reason) => this.#lost(reason), released: () => this.#lost(null), changed: () => this.#changed(),
     })
     this.operations = this.#makeOperations()
+    this.check = new BackingCheck({
+      name: this.name, backing, index: this.index, warn: (m) => shell.warn(m),
+      fingerprint: shell.fingerprint === undefined ? null : (bytes) => shell.fingerprint!(bytes),
+    })
   }
 
   #makeOperations(): Operations {
@@ -198,9 +210,12 @@ export class Volume implements GuestVolume {
   #checkBacking(claim: Claim): void {
     const have = this.#shell.backing.sizeBytes, want = claim.guest.capacityBytes
     if (have === want) return
+    const { backing, store } = this.#shell
+    const dirty = claim.released === true ? 'nothing of the volume is dirty, so nothing is lost by that'
+      : `what host ${claim.owner.host} has not brought to the image yet is lost by that`
     throw new Failure(EXIT.damaged,
-      `volume ${this.name}: the backing ${this.#shell.backing.path} has ${have} bytes but its claim in ${this.#shell.store.where} ` +
-      `says ${want}; put the size back, or remove the claim directory if the image was replaced on purpose and nothing of the old one is wanted`)
+      `volume ${this.name}: the backing ${backing.path} has ${have} bytes but its claim in ${store.where} says ${want}; it was changed while nobody served it. ` +
+      `Either put back the image of ${want} bytes; or move ${store.where} away to go on with this one as a new volume: ${dirty} (nothing was changed)`)
   }
 
   // --- the guest -----------------------------------------------------------------------------------------------------------
@@ -330,12 +345,13 @@ export class Volume implements GuestVolume {
       // It may have been resized while another host had it.
       this.#shell.backing.refreshSize()
       this.index.inherit(await inheritedLevels(holder, claim, this.#options.order === 'flush'))
+      await this.check.beforeServing(claim, from)
       this.#ownedSinceMs = this.#shell.nowMs()
       this.destager.resume()
     }
     if (this.claim !== claim) return
     const self = holder.self
-    this.#shell.clean?.own(self, from, claim)
+    this.#shell.clean?.own(self, from, claim, running || (from?.released === true && this.check.verdict === 'same'))
     holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => hasMember(log.holders, self)).map((log) => log.epoch))
     const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
     const epoch = new EpochLog(claim, log, self)
@@ -371,7 +387,12 @@ export class Volume implements GuestVolume {
   /** A host that joins the set, or was away, does not know yet what is on the backing. */
   #tellBase(host: string): void {
     const { volume, epoch } = this.claim!
-    if ((this.#bases.knownTo(host) ?? 0) < this.base) this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch, base: this.base })
+    if ((this.#bases.knownTo(host) ?? 0) < this.base) this.#pushTrim(host, volume, epoch)
+  }
+
+  #pushTrim(host: string, volume: string, epoch: Epoch): void {
+    const { base, samples } = this.#shell.holder.region.volumeState(volume)
+    this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch, base, ...(samples === undefined ? {} : { samples }) })
   }
 
   /** `reason` null: given up by a clean stop. */
@@ -389,7 +410,7 @@ export class Volume implements GuestVolume {
     this.operations.lost()
   }
 
-  async #sealSelf(volume: string, epoch: Epoch): Promise<{ length: number; base: Won; quiet: boolean }> {
+  async #sealSelf(volume: string, epoch: Epoch): Promise<Omit<SealReport, 'member'>> {
     const { holder } = this.#shell
     // Only the living process that served this epoch knows of all its backing writes (R8d, R8e).
     const known = this.#servedEpoch === epoch
@@ -547,11 +568,31 @@ export class Volume implements GuestVolume {
     }
   }
 
-  async #retire(cut: Won, levels: readonly Level[], extents: readonly Extents[]): Promise<void> {
+  /**
+   * The logs must be able to show whatever the backing has: else, after a loss of power, a block that a later cut wrote is
+   * in no log, is not what the samples say, and looks like a restored image (H64). In write-through, where each flush
+   * would be waited for by the guest, there are no samples instead.
+   */
+  async #secure(cut: Won): Promise<void> {
+    const { region } = this.#shell.holder, volume = this.id!
+    if (this.claim!.mode === 'write-through') {
+      if (region.volumeState(volume).samples !== undefined) await region.saveVolumeState(volume, { base: this.base })
+      return
+    }
+    let flushed: Promise<void> | null = null
+    while (this.#serving && this.#regionFailure === null && this.writes.epoch!.powerSafe < cut) {
+      flushed ??= new Promise((resolve) => { this.#flushes.submit({ complete: () => resolve() }) })
+      // Not for ever: a claim change makes it safe too, a lost claim never.
+      await Promise.race([flushed, sleep(limits.destagePauseMs)])
+    }
+    if (!this.#serving || this.#regionFailure !== null) throw new Error(this.#regionFailure ?? 'the volume was lost')
+  }
+
+  async #retire(cut: Won, levels: readonly Level[], extents: readonly Extents[], samples: readonly BlockSample[]): Promise<void> {
     const { holder, clean } = this.#shell
     if (this.claim!.quarantine) await this.#leaveQuarantine()
     const volume = this.id!
-    if (cut > this.base) await holder.region.saveVolumeState(volume, { base: cut })
+    if (cut > this.base) await holder.region.saveVolumeState(volume, { base: cut, samples: this.claim!.mode === 'write-through' ? [] : samples })
     await clean?.absorb(extents)
     this.index.retire(levels)
     await holder.trim(volume, cut)
@@ -560,7 +601,7 @@ export class Volume implements GuestVolume {
     const claim = this.claim!
     const others = new Set([...claim.set, ...claim.inherited.flatMap((log) => log.holders)].map((m) => m.host))
     others.delete(holder.self.host)
-    for (const host of others) this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch: claim.epoch, base: cut })
+    for (const host of others) this.#pushTrim(host, volume, claim.epoch)
     this.#dirtySinceMs = this.index.empty ? null : this.#frozenAtMs
     this.#progressed()
     this.#bases.wake()
@@ -707,6 +748,15 @@ export class Volume implements GuestVolume {
     }
     if (this.claim?.owner.host !== self) return 'notOwner'
     return this.claim.released === true ? 'released' : 'dirty'
+  }
+
+  /** An operator accepts the loss: the image that was refused counts, without what is dirty. */
+  discardDirty(): Promise<{ readonly epoch: number; readonly lostBytes: number }> {
+    const { store, journal } = this.#shell
+    return discardDirty({
+      name: this.name, driver: this.driver, check: this.check, store, journal, dirtyBytes: () => this.index.dirtyBytes,
+      tell: (host, claim) => { this.#shell.accepted(host)?.push({ type: 'claimChanged', claim }) }, warn: (m) => this.#shell.warn(m),
+    })
   }
 
   async stop(): Promise<void> {

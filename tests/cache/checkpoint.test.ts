@@ -16,7 +16,7 @@ const claimOf = (n: number, incarnation: string): Claim => ({ volume: VOLUME, ep
 async function saved(t: Test): Promise<{ lab: RegionLab; incarnation: string }> {
   const lab = new RegionLab(t), region = await lab.open(8), cache = new CleanCache(region)
   const clean = new CleanVolume(cache, { quotaBytes: null, logBytes: () => 0 })
-  clean.own({ host: 'alpha', incarnation: region.incarnation }, null, claimOf(1, region.incarnation))
+  clean.own({ host: 'alpha', incarnation: region.incarnation }, null, claimOf(1, region.incarnation), true)
   const log = region.createLog(VOLUME, epoch(1), won(0), NONCE) as SegmentedLog
   for (let i = 1; i <= 9; i++) {
     const { offset } = await put(log, i, { sectors: 1000, lba: i * 1000 })
@@ -33,7 +33,7 @@ async function saved(t: Test): Promise<{ lab: RegionLab; incarnation: string }> 
 async function found(lab: RegionLab, incarnation: string, from: number): Promise<{ loaded: boolean; blocks: number; again: boolean }> {
   const region = await lab.open(), cache = new CleanCache(region), loaded = await loadCheckpoint(region, cache)
   const clean = new CleanVolume(cache, { quotaBytes: null, logBytes: () => 0 })
-  clean.own({ host: 'alpha', incarnation }, claimOf(from, incarnation), claimOf(from + 1, incarnation))
+  clean.own({ host: 'alpha', incarnation }, claimOf(from, incarnation), claimOf(from + 1, incarnation), true)
   let blocks = 0
   clean.lookup(0, 16_000, (_lba, sectors) => { blocks += sectors / 8 }, () => undefined)
   const again = await loadCheckpoint(region, cache)

@@ -1,14 +1,14 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
 import type {
-  CacheAction, CacheResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
 } from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
   owner: 'hv07', epoch: 41, set: ['hv07', 'hv09'], policy: { requested: 'write-back, 1 copy', effective: 'write-back, 1 copy', reason: null },
   quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], cache: { cleanBytes: 2 ** 21, populating: true }, frontEnds: 1,
-  guardedAs: '/san/db01.raw.holdfast', order: 'journal',
+  guardedAs: '/san/db01.raw.holdfast', backingChanged: null, order: 'journal',
   outlook: { dirtyAgeMs: 0, drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
   counters: {
     guestReads: 10, guestWrites: 20, guestFlushes: 5, guestReadBytes: 40960, guestWriteBytes: 81920, guestErrors: 0, records: 20, recordBytes: 163840,
@@ -34,6 +34,11 @@ export class FakeHost implements HostControl {
 
   resize(volume: string): Promise<ResizeResult> {
     return volume === 'db01' ? Promise.resolve({ volume, beforeBytes: 2 ** 30, afterBytes: 2 ** 31 }) : Promise.reject(new Failure(64, `no volume ${volume} on this host`))
+  }
+
+  discardDirty(volume: string): Promise<DiscardResult> {
+    this.asked.push(['discardDirty', volume])
+    return Promise.resolve({ volume, epoch: 4, lostBytes: 2 ** 20 })
   }
 
   /** What was asked, as the host understood it. */

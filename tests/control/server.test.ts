@@ -65,6 +65,16 @@ t.test('a bug behind the API is answered, and the daemon lives on', async (t) =>
   t.match(await call(socket, 'GET', '/v1/status'), { status: 200 })
 })
 
+t.test('dirty data is given up only by a call that says so', async (t) => {
+  const { socket, host } = await started(t)
+  for (const query of ['', '?accept=', '?accept=yes']) {
+    t.match(await call(socket, 'POST', `/v1/volumes/db01/discard-dirty${query}`), { status: 404, lines: [{ exitCode: EXIT.usage, error: /say accept=data-loss/ }] })
+  }
+  t.same(host.asked, [])
+  t.same(await call(socket, 'POST', '/v1/volumes/db01/discard-dirty?accept=data-loss'), { status: 200, lines: [{ volume: 'db01', epoch: 4, lostBytes: 2 ** 20 }] })
+  t.same(host.asked, [['discardDirty', 'db01']])
+})
+
 t.test('what is not part of the API is refused, however odd', async (t) => {
   const { socket } = await started(t)
   for (const [method, path] of [['GET', '/'], ['POST', '/v1/status'], ['GET', '/v1/volumes/x/flush'], ['GET', '//'], ['POST', '/v1/volumes/%E0%A4%A/flush'], ['GET', '/v1/status?x']] as const) {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Claim } from '../../lib/core/claim.js'
-import { decideChange, firstClaim, refuseAppend, type ChangeWish, type SealReport } from '../../lib/core/transition.js'
+import { decideChange, firstClaim, giveUpDirty, refuseAppend, type ChangeWish, type SealReport } from '../../lib/core/transition.js'
 import { epoch, won } from '../../lib/core/units.js'
 import { guest } from './cluster-model.js'
 
@@ -40,6 +40,41 @@ t.test('R13: write-through only when nothing is dirty and no quarantine', async 
   t.match(decideChange(claim(), [report(a, 1, 11, true)], through, false), { ok: true })
   t.match(decideChange(claim(), [report(b, 1, 11)], through, false), { ok: false }, 'unclean: quarantine')
   t.match(decideChange(claim({ quarantine: true }), [report(a, 1, 11, true)], through, false), { ok: false })
+})
+
+const sample = (crc: number) => [{ lba: 8, sectors: 8, crc }]
+
+t.test('H64: samples count for exactly the base that they belong to', async (t) => {
+  const known = claim({ samples: sample(4) })
+  const samplesOf = (reports: SealReport[], over: Partial<ChangeWish> = {}, from = known): unknown => {
+    const d = decideChange(from, reports, wish(over), false)
+    return d.ok ? d.next.samples : d.reason
+  }
+  t.same(samplesOf([{ ...report(b, 7, 3), samples: sample(3) }]), sample(4), 'those of the claim, when nobody knows a higher base')
+  t.same(samplesOf([{ ...report(b, 7, 12), samples: sample(12) }, { ...report(c, 7, 4), samples: sample(4) }]), sample(12), 'else those of the highest base')
+  t.equal(samplesOf([report(b, 7, 12)]), undefined, 'which may have none')
+  t.equal(samplesOf([report(b, 7, 4)]), undefined, 'a member with the base that vouches for none has the last word')
+  t.equal(samplesOf([{ ...report(b, 7, 4), samples: sample(4) }, report(c, 7, 4)]), undefined)
+  t.same(samplesOf([report(b, 7)], {}, claim()), undefined)
+  t.equal(samplesOf([{ ...report(a, 7, 17, true), samples: sample(17) }], { set: [b], mode: 'write-through' }), undefined, 'write-through has none')
+})
+
+t.test('H63: a fingerprint is only beside a release', async (t) => {
+  const left = claim({ released: true, fingerprint: { sizeBytes: 1, modifiedMs: null, blocks: '' }, inherited: [], base: won(10) })
+  const d = decideChange(left, [], wish(), false)
+  t.ok(d.ok && !('fingerprint' in d.next) && !('released' in d.next))
+})
+
+t.test('H64: what is given up is recorded for ever, and a late write is still waited for', async (t) => {
+  const old = { epoch: epoch(4), start: won(2), kept: 8, holders: [a] }
+  const refused = claim({ inherited: [old], quarantine: true, samples: sample(1) })
+  const given = giveUpDirty(refused, 'e'.repeat(32), 'restored')
+  t.match(given, { epoch: 6, inherited: [], base: 10, start: 10, quarantine: true, set: refused.set, nonce: 'e'.repeat(32), acceptedLoss: { atEpoch: 5, reason: 'restored' } })
+  t.notOk('samples' in given)
+  const next = decideChange(given, [report(a, 0, 4)], wish({ self: a, set: [a] }), false)
+  t.match(next, { ok: true, kept: 0, next: { inherited: [], base: 10, start: 10, quarantine: true, acceptedLoss: { atEpoch: 5 } } }, 'and nothing of it comes back')
+  t.match(giveUpDirty(given, 'f'.repeat(32), 'again'), { acceptedLoss: { atEpoch: 6, reason: 'again; before, at epoch 5: restored' } })
+  t.equal(giveUpDirty(given, 'f'.repeat(32), 'x'.repeat(2000)).acceptedLoss?.reason.length, 1000)
 })
 
 t.test('R1, R5: a report of somebody who is not a member is a bug that stops', async (t) => {

@@ -44,7 +44,7 @@ t.test('a backing whose size changed', async (t) => {
     truncateSync(image, bytes)
     const { code, said } = blk(work, args)
     t.equal(code, EXIT.damaged)
-    t.match(said, new RegExp(`the backing ${image} has ${bytes} bytes but its claim in .* says ${64 * MIB}; put the size back`))
+    t.match(said, new RegExp(`the backing ${image} has ${bytes} bytes but its claim in .* says ${64 * MIB}; .*Either put back the image of ${64 * MIB} bytes; or move .* away`))
     t.equal(sha256(work.file('region')), region, 'the region is untouched')
   }
 })

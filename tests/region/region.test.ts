@@ -4,6 +4,7 @@ import { RunBuffer } from '../../lib/core/run-list.js'
 import { epoch, won } from '../../lib/core/units.js'
 import { EXIT } from '../../lib/core/failure.js'
 import { operation } from '../../lib/io/operation.js'
+import { limits } from '../../lib/limits.js'
 import { HEADER_BYTES } from '../../lib/core/record.js'
 import { segmentOffset } from '../../lib/region/layout.js'
 import { QUARTER, RegionLab, SEGMENT_BYTES, VOLUME, newLog, put, putMany } from './region-lab.js'
@@ -160,6 +161,25 @@ t.test('what a host has promised for a volume survives, and never goes back', as
   await t.rejects(again.saveVolumeState(VOLUME, { sealed: epoch(3) }), /never goes back/)
   await t.rejects(again.saveVolumeState(VOLUME, { base: won(2 ** 40 - 1) }), /never goes back/)
   t.same((await lab.open()).volumeState(VOLUME), { sealed: 4, base: 2 ** 40 })
+})
+
+t.test('samples belong to one base, and are gone for good when they are taken back', async (t) => {
+  const lab = new RegionLab(t), region = await lab.open()
+  const samples = [{ lba: 2 ** 35 - 24, sectors: 8, crc: 0xffff_ffff }, { lba: 0, sectors: 1, crc: 0 }]
+  await region.saveVolumeState(VOLUME, { base: won(5), samples })
+  await region.saveVolumeState(VOLUME, { sealed: epoch(2) })
+  await region.saveVolumeState(OTHER, { base: won(1), samples: samples.slice(1) })
+  const again = await lab.open()
+  t.same(again.volumeState(VOLUME), { sealed: 2, base: 5, samples })
+  t.same(again.volumeState(OTHER), { sealed: 0, base: 1, samples: samples.slice(1) })
+  await again.saveVolumeState(VOLUME, { base: won(5) })
+  t.same(again.volumeState(VOLUME), { sealed: 2, base: 5 })
+  await again.saveVolumeState(OTHER, { base: won(2) })
+  t.same(again.volumeState(OTHER), { sealed: 0, base: 2 }, 'a base that comes without any has none')
+  await lab.close()
+  const newer = lab.bytes(16, 8).readBigUInt64LE() > lab.bytes(limits.superblockBytes + 16, 8).readBigUInt64LE() ? 0 : 1
+  lab.overwrite(newer * limits.superblockBytes, Buffer.from('damage'))
+  t.same((await lab.open()).volumeState(VOLUME), { sealed: 2, base: 5 }, 'also when only the older slot is left')
 })
 
 t.test('promises that are made at the same time are all kept', async (t) => {

@@ -113,7 +113,7 @@ t.test('a small region under random reads and writes, cuts and evictions: nothin
 })
 
 t.test('a clean stop keeps the cache, a crash does not, and both are right', async (t) => {
-  const { cluster } = await lab(t, 'lasting', 64 * MIB, { hosts: ['a'], copies: 0 })
+  const { cluster, image } = await lab(t, 'lasting', 64 * MIB, { hosts: ['a'], copies: 0 })
   const a = cluster.host('a')
   await a.start()
   const backingReads = async (): Promise<number> => (await a.volume('db01')).counters.backingReadBytes
@@ -142,4 +142,16 @@ t.test('a clean stop keeps the cache, a crash does not, and both are right', asy
   const third = await VhostClient.connect(cluster.socket('a'))
   for (let i = 0; i < 4096; i += 16) t.same(await read(third, i, 16), Array(16).fill(i % 32 === 0 ? 250 : 1 + (i % 200)))
   await third.close()
+  t.equal(await a.stop(), 0)
+
+  // H63: somebody restores the image while nobody serves it.
+  const disk = openSync(image, 'r+')
+  for (let i = 0; i < 4096; i += 16) writeSync(disk, Buffer.alloc(16 * 4096, 77), 0, 16 * 4096, i * 4096)
+  fsyncSync(disk)
+  closeSync(disk)
+  await a.start()
+  const fourth = await VhostClient.connect(cluster.socket('a'))
+  for (let i = 0; i < 4096; i += 16) t.same(await read(fourth, i, 16), Array(16).fill(77))
+  t.match(a.child!.output, /was changed while nobody served it/)
+  await fourth.close()
 })
