@@ -128,6 +128,22 @@ export const limits = {
   /** Buffers for reads that do not go straight into guest memory, per volume. */
   bouncesMax: 32,
 
+  /**
+   * Scrubbing: what is read at once and pinned meanwhile, how much a second unless told otherwise, damaged records of one log
+   * after which it is a matter for `inspect`, how long a peer may take for a piece behind those of others, and when a
+   * host that scrubs by itself begins: a daemon that is started again every week must get round to it, too.
+   */
+  scrubPieceBytes: 4 * MIB,
+  scrubBytesPerSecond: 64 * MIB,
+  scrubBytesPerSecondMin: MIB,
+  scrubDamagesMax: 16,
+  scrubAnswerMs: 10_000,
+  scrubFirstMs: 10 * 60_000,
+  /** `doctor`: durable writes that it times, and what counts as slow; a peer that answers; a certificate that is soon to expire. */
+  doctorWrites: 64,
+  doctorSlowWriteMs: 1,
+  doctorConnectMs: 3000,
+  doctorExpiryDays: 30,
   /** Destage writes outstanding on the backing and the largest single one. */
   destageDepth: 16,
   destageWriteBytesMax: 1 * MIB,
@@ -173,4 +189,5 @@ assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax + 2 * 4096 < limi
 assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax < limits.frameBytesMax, 'a record fits in a frame')
 assert(limits.memoryWindowOverlapBytes >= limits.queueSizeMax * 16, 'a descriptor table never straddles two windows')
 assert(Math.floor(limits.blockdevRingEntries / 3) >= limits.blockdevSmallBuffers + limits.blockdevLargeBuffers, 'a request that has a buffer finds room in the ring')
+assert(limits.scrubPieceBytes / limits.scrubBytesPerSecondMin * 1000 < limits.controlSilenceMs / 2, 'the slowest scrub is heard of in time')
 assert(limits.blockdevStopMs < limits.sealTimeoutMs, 'an image is closed before a seal has to be answered')

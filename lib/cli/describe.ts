@@ -1,6 +1,6 @@
 /** The screen of `holdfast status`: what an operator looks for first comes first, one fact a line. */
 import { formatBytes } from '../config/units.js'
-import type { HostStatus, VolumeCounters, VolumeStatus } from '../ports/control.js'
+import type { HostStatus, ScrubSummary, VolumeCounters, VolumeStatus } from '../ports/control.js'
 
 type Row = readonly [label: string, text: string]
 
@@ -12,6 +12,7 @@ export function describeHost(host: HostStatus): string {
     block(`host ${host.host} (${host.incarnation.slice(0, 8)}), holdfast ${host.version}`, [
       ['region', `${formatBytes(used)} of ${formatBytes(region.sizeBytes)} used (${percent(used, region.sizeBytes)}), ` +
         `${formatBytes(region.appendedBytes)} written since start, ${region.path}, device cache: ${region.writeCache}`],
+      ...(host.scrub === null ? [] : [['scrubbed', scrubbed(host.scrub)] as const]),
       ...host.peers.map((peer): Row => [`peer ${peer.host}`, `${connection(peer)}, ${peer.address}`]),
     ]),
     ...host.volumes.map((volume) => block(title(volume), volumeRows(volume))),
@@ -30,8 +31,15 @@ function block(heading: string, rows: readonly Row[]): string {
   return [heading, ...rows.map(([label, text]) => `  ${label.padEnd(width)}  ${text}`)].join('\n')
 }
 
+function scrubbed({ endedAt, records, bytes, damaged, incomplete }: ScrubSummary): string {
+  const bad = damaged.reduce((sum, { damage }) => sum + damage.length, 0), hosts = [...new Set(damaged.map(({ host }) => host))].join(' ')
+  return `${endedAt.slice(0, 16).replace('T', ' ')} UTC, ${counted(records, 'record')}, ${formatBytes(bytes)}: ` +
+    `${bad === 0 ? 'no damage' : `DAMAGE in ${counted(bad, 'record')} on ${hosts}, see "holdfast scrub"`}` +
+    `${incomplete === 0 ? '' : `; ${counted(incomplete, 'log')} could not be looked at`}`
+}
+
 const percent = (part: number, whole: number): string => (whole === 0 ? '-' : `${Math.round((part / whole) * 100)}%`)
-const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
+export const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
 
 function connection(peer: HostStatus['peers'][number]): string {
   if (peer.dialed && peer.accepted) return 'connected'

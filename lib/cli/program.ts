@@ -1,6 +1,7 @@
 /** Every command with its options, arguments and examples: the one table that help is made from. */
 import { Argument, Command, Option } from 'commander'
 import { EXIT } from '../core/failure.js'
+import { limits } from '../limits.js'
 import { VERSION } from '../daemon/version.js'
 import type { CacheAction } from '../ports/control.js'
 import type { ReplayArguments } from './replay.js'
@@ -27,8 +28,8 @@ export function program(): Command {
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
   const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeFreeze())
     .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeCache()).addCommand(volumeResize())
-    .addCommand(volumeDiscardDirty())
-  for (const command of [blk(), serve(), status(), volume, inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
+    .addCommand(volumeVerify()).addCommand(volumeDiscardDirty())
+  for (const command of [blk(), serve(), status(), doctor(), volume, scrub(), inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
 }
@@ -202,6 +203,52 @@ nothing, put the right image back instead and start the daemon again. The loss i
 Example:
   holdfast volume discard-dirty db01 --accept-data-loss`)
     .action(async (name: string, options: DiscardArguments) => (await import('./status.js')).discardDirty(name, options))
+}
+
+function volumeVerify(): Command {
+  return volumeCommand('verify', 'compare the copies of what is dirty: this host\'s and those of its replicas', [progressOption()])
+    .argument('<name>', 'volume')
+    .addHelpText('after', `
+What is appended after the start is not compared, what goes to the backing meanwhile neither. Exit code ${EXIT.damaged}: a copy is
+damaged or another one; ${EXIT.unreachable}: a host could not be asked.
+
+Example:
+  holdfast volume verify db01 -p`)
+    .action(async (name: string, options: ProgressArguments) => (await import('./scrub.js')).verify(name, options))
+}
+
+/** `rate`: MiB a second. */
+export interface ScrubArguments extends ProgressArguments { readonly volume?: string; readonly rate: number }
+
+function scrub(): Command {
+  const command = new Command('scrub').description('read back and check every record that the daemon here holds, and what its peers hold for its volumes')
+    .option('--volume <name>', 'only this one')
+    .addOption(new Option('--rate <mib/s>', 'read at most so many MiB a second').argParser(integerArgument(1, 100_000)).default(limits.scrubBytesPerSecond / 2 ** 20))
+  for (const option of [progressOption(), ...controlOptions(), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+Guests go on. Damage is exit code ${EXIT.damaged}: each record with its place, and what to do. In a log of a volume that is served
+here it also stops destaging and new writes, as when destaging finds it. To have it done regularly: region.scrub_every.
+
+Examples:
+  holdfast scrub -p
+  holdfast scrub --volume db01 --rate 500 --json | jq '.logs[] | select(.damage != [])'`)
+    .action(async (options: ScrubArguments) => (await import('./scrub.js')).scrub(options))
+}
+
+export interface DoctorArguments { readonly config: string; readonly json: boolean }
+
+function doctor(): Command {
+  return new Command('doctor')
+    .description('check this host: kernel, region, storage, claims, certificates, peers; changes nothing')
+    .option('--config <file>', 'configuration', '/etc/holdfast/holdfast.toml')
+    .addOption(jsonOption())
+    .addHelpText('after', `
+Each finding that is not ok says what to do. Exit code ${EXIT.config} when one fails. It can run before the first start, and beside
+a running daemon. In the region's folder, the journal's and that of the claims it makes files of its own, and removes them.
+
+Example:
+  holdfast doctor --config /etc/holdfast/holdfast.toml`)
+    .action(async (options: DoctorArguments) => (await import('./doctor.js')).doctor(options))
 }
 
 /** `journal`: path of the journal's slots without their ending, where they are not beside the image. */

@@ -9,7 +9,7 @@ import { describeHost } from './describe.js'
 import type { ControlArguments, DiscardArguments, FlushArguments, FreezeArguments, ProgressArguments } from './program.js'
 import { progressLine } from './progress.js'
 
-function controlOf({ control, config }: ControlArguments): ControlClient {
+export function controlOf({ control, config }: ControlArguments): ControlClient {
   if (control !== undefined) return new ControlClient(control)
   if (config !== undefined) return new ControlClient(loadConfig(config).host.control_socket)
   return new ControlClient(hostSchema.parse({ name: 'localhost' }).control_socket)
@@ -20,7 +20,7 @@ export async function status(options: ControlArguments): Promise<void> {
   process.stdout.write(options.json ? `${JSON.stringify(host, null, 2)}\n` : describeHost(host))
 }
 
-const progressOf = (options: ProgressArguments, what: string): Progress => options.progress ? progressLine(what) : () => undefined
+export const progressOf = (options: ProgressArguments, what: string): Progress => options.progress ? progressLine(what) : () => undefined
 const print = (options: ControlArguments, result: unknown, text: string): void => void process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${text}\n`)
 
 export async function flush(name: string, options: FlushArguments): Promise<void> {

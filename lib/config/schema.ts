@@ -50,6 +50,7 @@ export const regionSchema = z.strictObject({
   size: size('5MiB', '1920GiB').optional(),
   segment_size: size('2MiB', '256MiB').default(limits.segmentBytesDefault),
   verify: flag.default(true),
+  scrub_every: duration('0s', '365d').optional(),
 })
 
 export const replicationSchema = z.strictObject({

@@ -2,7 +2,7 @@
 import { isIPv6 } from 'node:net'
 
 const SIZE: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
-const TIME: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const TIME: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** Bytes, or null for what is no whole number of bytes. */
 export function parseSize(text: string): number | null {
@@ -14,7 +14,7 @@ export function parseSize(text: string): number | null {
 
 /** Milliseconds, or null. The unit is not optional: a bare 10 would be read as seconds by some and as milliseconds by others. */
 export function parseDuration(text: string): number | null {
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(text.trim())
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(text.trim())
   return match === null ? null : Number(match[1]) * TIME[match[2]!]!
 }
 
@@ -27,7 +27,7 @@ export function formatBytes(bytes: number): string {
 
 /** As it would be written in the configuration: "2s", "500ms", "1m". */
 export function formatDuration(ms: number): string {
-  for (const [unit, length] of [['h', 3_600_000], ['m', 60_000], ['s', 1000]] as const) {
+  for (const [unit, length] of [['d', 86_400_000], ['h', 3_600_000], ['m', 60_000], ['s', 1000]] as const) {
     if (ms >= length && ms % length === 0) return `${ms / length}${unit}`
   }
   return `${ms}ms`

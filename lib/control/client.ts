@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ScrubResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
@@ -44,6 +44,13 @@ export class ControlClient {
   cache(volume: string, action: CacheAction): Promise<CacheResult> {
     return this.#ask('POST', `${volumePath(volume)}/cache?action=${action}`, limits.controlAnswerMs)
   }
+
+  /** Of one volume or of all (null). */
+  scrub(volume: string | null, bytesPerSecond: number, progress: Progress): Promise<ScrubResult> {
+    return this.#follow(`/v1/scrub?${new URLSearchParams({ rate: String(bytesPerSecond), ...(volume === null ? {} : { volume }) }).toString()}`, progress)
+  }
+
+  verify(volume: string, progress: Progress): Promise<VerifyResult> { return this.#follow(`${volumePath(volume)}/verify`, progress) }
 
   /** One answer. */
   async #ask<T extends object>(method: string, path: string, silenceMs: number): Promise<T> {

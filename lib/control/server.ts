@@ -9,6 +9,9 @@
  *   POST /v1/volumes/NAME/flush[?to=WON]                 -> FlushResult
  *   POST /v1/volumes/NAME/policy?mode=MODE               -> PolicyResult
  *   POST /v1/freeze?volume=NAME | ?domain=D &lease=MS    -> FreezeResult
+ *   these end as well when nobody reads their lines any more
+ *   POST /v1/scrub?rate=BYTES_A_SECOND[&volume=NAME]     -> ScrubResult
+ *   POST /v1/volumes/NAME/verify                         -> VerifyResult
  *
  * Errors are {"error": sentence, "exitCode": n}; the code is what a command should end with.
  */
@@ -93,7 +96,7 @@ async function handle(control: HostControl, request: IncomingMessage, response: 
 
 async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, response: ServerResponse): Promise<void> {
   const verb = call.split(' ')[0]!
-  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache|discard-dirty)$/.exec(pathname) ?? []
+  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache|discard-dirty|verify)$/.exec(pathname) ?? []
   const post = verb === 'POST'
   if (call === 'GET /v1/status') reply(response, 200, control.status())
   else if (post && action === 'resize') reply(response, 200, await control.resize(volume))
@@ -101,6 +104,8 @@ async function route(control: HostControl, call: string, { pathname, searchParam
   else if (post && action === 'discard-dirty') reply(response, 200, await control.discardDirty(acceptedFor(volume, query.get('accept'))))
   else if (post && action === 'flush') await stream(response, (progress) => control.flush(volume, wonOf(query.get('to')), progress))
   else if (post && action === 'policy') await stream(response, (progress) => control.policy(volume, modeOf(query.get('mode')), progress))
+  else if (post && action === 'verify') await stream(response, (progress, gone) => control.verify(volume, progress, gone))
+  else if (post && pathname === '/v1/scrub') await stream(response, (progress, gone) => control.scrub(query.get('volume'), rateOf(query.get('rate')), progress, gone))
   else if (post && pathname === '/v1/freeze') await stream(response, (progress) => control.freeze(choiceOf(query), leaseOf(query.get('lease')), progress))
   else if (post && pathname === '/v1/thaw') reply(response, 200, await control.thaw(choiceOf(query)))
   else throw new Failure(EXIT.usage, `${call} is not part of the control API`)
@@ -135,6 +140,12 @@ function leaseOf(text: string | null): number {
   return ms
 }
 
+function rateOf(text: string | null): number {
+  const bytes = Number(text ?? NaN)
+  if (!Number.isSafeInteger(bytes) || bytes < limits.scrubBytesPerSecondMin) throw new Failure(EXIT.usage, `rate must be bytes a second, at least ${limits.scrubBytesPerSecondMin}`)
+  return bytes
+}
+
 function choiceOf(query: URLSearchParams): VolumeChoice {
   const volume = query.get('volume'), domain = query.get('domain')
   if (volume !== null && domain === null) return { volume }
@@ -142,13 +153,15 @@ function choiceOf(query: URLSearchParams): VolumeChoice {
   throw new Failure(EXIT.usage, 'give either volume or domain')
 }
 
-async function stream(response: ServerResponse, work: (progress: Progress) => Promise<unknown>): Promise<void> {
+async function stream(response: ServerResponse, work: (progress: Progress, gone: AbortSignal) => Promise<unknown>): Promise<void> {
+  const gone = new AbortController()
+  response.once('close', () => gone.abort())
   const line = (body: unknown): void => {
     if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
     // A reader that does not read gets fewer lines of progress, and not a growing queue of them.
     if (!response.writableNeedDrain) response.write(`${JSON.stringify(body)}\n`)
   }
-  const result = await work((done, total) => line({ done, total }))
+  const result = await work((done, total) => line({ done, total }), gone.signal)
   if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   response.end(`${JSON.stringify({ result })}\n`)
 }

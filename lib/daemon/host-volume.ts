@@ -1,5 +1,4 @@
 /** Builds one volume of a host from its configuration: backing, claim store, guard, device socket. */
-import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { attachImage, heldName, imagePath, releaseImage } from '../backing/guard.js'
 import type { DangerOptions } from '../backing/danger.js'
@@ -124,6 +123,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   return {
     volume, clean, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs,
     requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,
+    claimedId: async () => volume.id ?? (await store.read().catch(() => null))?.volume ?? null,
     errors: () => opened.backing.errorGeneration, closeImage: () => opened.detach(), reopenImage: () => opened.reopen(),
     stop: async (timeoutMs) => {
       served.close()
@@ -138,16 +138,5 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
       opened.close()
       return outcome !== 'dirty'
     },
-  }
-}
-
-/** The device's own volatile write cache, as the kernel knows it: what a lost power takes with it. */
-export function writeCacheOf(path: string): string {
-  try {
-    const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').map((line) => line.split(' ')).filter((f) => f.length > 4)
-    const best = mounts.filter((f) => path.startsWith(f[4]!)).sort((a, b) => b[4]!.length - a[4]!.length)[0]
-    return readFileSync(`/sys/dev/block/${best![2]!}/queue/write_cache`, 'utf8').trim()
-  } catch {
-    return 'unknown'
   }
 }

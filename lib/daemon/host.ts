@@ -5,7 +5,8 @@ import type { Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { won as toWon } from '../core/units.js'
 import type {
-  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ScrubResult, ThawResult,
+  VerifyResult, VolumeChoice, VolumeStatus,
 } from '../ports/control.js'
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
@@ -16,6 +17,7 @@ import type { FileRegion } from '../region/region.js'
 import { Holder } from '../replica/holder.js'
 import { Replica } from '../replica/replica.js'
 import type { Volume } from '../volume/volume.js'
+import { HostScrub } from './scrub.js'
 import { VERSION } from './version.js'
 
 export interface HostLog {
@@ -37,6 +39,8 @@ export interface HostedVolume {
   readonly order: VolumeStatus['order']
   /** The VM whose disk it is; null: not told. */
   readonly domain: string | null
+  /** The volume's id, also of one whose first claim another host made after this one had looked; null: no claim that can be read. */
+  claimedId(): Promise<string | null>
   /** Resolves when nothing here has the image open, so that another host may open it. */
   closeImage(): Promise<void>
   /** The backing's size, as it is now, is seen afterwards. */
@@ -55,6 +59,7 @@ export class Host implements PeerHandler, HostControl {
   readonly holder: Holder
   readonly replica: Replica
   readonly readCache: CleanCache
+  readonly scrubs: HostScrub
   readonly #parts: HostParts
   readonly #volumes = new Map<string, HostedVolume>()
 
@@ -63,6 +68,10 @@ export class Host implements PeerHandler, HostControl {
     this.holder = new Holder(parts.region)
     this.readCache = new CleanCache(parts.region)
     this.replica = new Replica(this.holder, (message) => parts.log.warn(message))
+    this.scrubs = new HostScrub({
+      holder: this.holder, volumes: () => this.#volumes.values(), dialed: (host) => this.dialed(host),
+      warn: (message) => parts.log.warn(message),
+    })
   }
 
   add(hosted: HostedVolume): void { this.#volumes.set(hosted.volume.name, hosted) }
@@ -98,6 +107,7 @@ export class Host implements PeerHandler, HostControl {
     switch (message.type) {
       case 'read': void this.holder.read(message, answer); break
       case 'map': void this.holder.map(message, answer); break
+      case 'scrub': void this.scrubs.local.answer(message, answer); break
       case 'seal': void this.#seal(peer, message.volume, message, answer); break
     }
   }
@@ -149,7 +159,7 @@ export class Host implements PeerHandler, HostControl {
         }
       }),
       volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted)),
-      replicas: this.holder.held(owned),
+      scrub: this.scrubs.last, replicas: this.holder.held(owned),
     }
   }
 
@@ -174,6 +184,14 @@ export class Host implements PeerHandler, HostControl {
   }
 
   async discardDirty(name: string): Promise<DiscardResult> { return { volume: name, ...await this.#named(name).volume.discardDirty() } }
+
+  async scrub(name: string | null, bytesPerSecond: number, progress: Progress, signal: AbortSignal): Promise<ScrubResult> {
+    return this.scrubs.scrub(name === null ? null : this.#named(name).volume, bytesPerSecond, progress, signal)
+  }
+
+  async verify(name: string, progress: Progress, signal: AbortSignal): Promise<VerifyResult> {
+    return this.scrubs.verify(this.#named(name).volume, progress, signal)
+  }
 
   async flush(name: string, upTo: number | null, progress: Progress): Promise<FlushResult> {
     const { volume } = this.#named(name)

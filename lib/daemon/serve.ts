@@ -1,7 +1,7 @@
 /** `holdfast serve`: one host with its region, peers and volumes. */
-import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
 import type { HostConfig } from '../config/schema.js'
 import { ControlServer } from '../control/server.js'
 import type { Logger } from '../control/log.js'
@@ -12,7 +12,8 @@ import { limits } from '../limits.js'
 import { WsPeerNetwork, type TlsFiles } from '../peer/network.js'
 import { openRegion } from '../region/region.js'
 import { Host } from './host.js'
-import { startVolume, writeCacheOf, type RunningVolume } from './host-volume.js'
+import { writeCacheBelow } from '../io/write-cache.js'
+import { startVolume, type RunningVolume } from './host-volume.js'
 
 export interface RunningHost {
   readonly host: Host
@@ -34,13 +35,14 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   })
   const host = new Host({
     region, network, peerAddresses: new Map(config.peer.map((p) => [p.name, `${p.address.address}:${p.address.port}`])),
-    writeCache: writeCacheOf(config.region.path), log,
+    writeCache: writeCacheBelow(config.region.path) ?? 'unknown', log,
   })
   if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
   await network?.start(host)
   const running: RunningVolume[] = []
   const control = new ControlServer(config.host.control_socket, host)
   const stop = async (): Promise<readonly string[]> => {
+    await host.scrubs.stop()
     const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
     await control.stop()
     await network?.stop()
@@ -62,6 +64,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
       hosted.volume.membersChanged()
     }
     await control.start()
+    if ((config.region.scrub_every ?? 0) > 0) host.scrubs.every(config.region.scrub_every!)
   } catch (error) {
     await stop().catch(() => undefined)
     throw error

@@ -9,6 +9,7 @@ const volume = z.uuid()
 const host = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
 const incarnation = z.string().regex(/^[0-9a-f]{32}$/)
 const reason = z.string().max(2000)
+const u32 = natural.max(0xffffffff)
 const at = { volume, epoch: natural.min(1) }
 
 const schema = z.discriminatedUnion('type', [
@@ -28,6 +29,11 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('readTrimmed'), base: natural }),
   z.strictObject({ type: z.literal('map'), ...at, kept: natural, fromLba: natural }),
   z.strictObject({ type: z.literal('extents'), extents: z.array(natural).max(limits.mapExtentsMax * 3), more: z.boolean(), nextLba: natural }),
+  z.strictObject({ type: z.literal('scrub'), ...at, after: natural, to: natural, digest: u32, previous: u32 }),
+  z.strictObject({
+    type: z.literal('scrubbed'), next: natural, records: natural, bytes: natural, digest: u32, previous: u32, base: natural, stored: natural,
+    damage: z.array(z.strictObject({ record: natural, offsetBytes: natural, what: reason })).max(1),
+  }),
   z.strictObject({ type: z.literal('problem'), reason }),
 ])
 

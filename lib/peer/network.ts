@@ -124,7 +124,7 @@ export class WsPeerNetwork implements PeerNetwork {
       case 'ack': case 'flushed': case 'refused': case 'trimmed':
         this.#handler!.onAcknowledgement(peer, message)
         break
-      case 'seal': case 'read': case 'map':
+      case 'seal': case 'read': case 'map': case 'scrub':
         this.#handler!.onRequest(peer, message, (answer, parts) => { channel.send(id, answer, parts) })
         break
       default: channel.close(`protocol error: ${message.type} on this connection`)
@@ -279,7 +279,7 @@ class Dialed implements DialedPeer {
       case 'open': case 'append': case 'flush': case 'trim': case 'claimChanged':
         this.#handler.onPush(this, message, raw)
         break
-      case 'sealed': case 'sealRefused': case 'data': case 'readTrimmed': case 'extents': case 'problem':
+      case 'sealed': case 'sealRefused': case 'data': case 'readTrimmed': case 'extents': case 'scrubbed': case 'problem':
         this.#answer(id, message, raw)
         break
       default: channel.close(`protocol error: ${message.type} on this connection`)

@@ -95,6 +95,8 @@ export interface HostStatus {
   readonly region: { readonly path: string; readonly sizeBytes: number; readonly freeBytes: number; readonly appendedBytes: number; readonly writeCache: string }
   readonly peers: readonly { readonly host: string; readonly address: string; readonly dialed: boolean; readonly accepted: boolean; readonly incarnation: string | null }[]
   readonly volumes: readonly VolumeStatus[]
+  /** The last scrub of this region that came to its end since the daemon started; null: none yet. */
+  readonly scrub: ScrubSummary | null
   /** Logs of other hosts' volumes held here. */
   readonly replicas: readonly { readonly volume: string; readonly epoch: number; readonly records: number; readonly bytes: number }[]
 }
@@ -117,6 +119,67 @@ export interface FreezeResult {
 }
 
 export interface ThawResult { readonly volumes: readonly { readonly volume: string; readonly cut: number; readonly heldMs: number }[] }
+
+export interface LogDamage {
+  readonly record: number
+  /** Place in the region of the host that has it; null: not known. */
+  readonly offsetBytes: number | null
+  readonly what: string
+}
+
+export interface ScrubbedLog {
+  /** Whose region it is in. */
+  readonly host: string
+  /** Name of the volume; the id of one that is not configured here. */
+  readonly volume: string
+  readonly epoch: number
+  /** Found good. */
+  readonly records: number
+  /** Read for them. */
+  readonly bytes: number
+  readonly damage: readonly LogDamage[]
+  /** Some of it, or all, went to the backing before it was its turn. */
+  readonly trimmed: boolean
+  /** Why not all of it could be looked at; null: it was. */
+  readonly problem: string | null
+}
+
+export interface ScrubResult { readonly logs: readonly ScrubbedLog[]; readonly seconds: number }
+
+export interface ScrubSummary {
+  /** ISO 8601. */
+  readonly endedAt: string
+  readonly seconds: number
+  readonly logs: number
+  readonly records: number
+  readonly bytes: number
+  /** Only the logs where something is wrong. */
+  readonly damaged: readonly ScrubbedLog[]
+  /** Logs that could not be looked at, or not wholly. */
+  readonly incomplete: number
+}
+
+export interface CopyDifference {
+  readonly host: string
+  readonly epoch: number
+  /** The first one; null: not a single record, but where the log ends. */
+  readonly record: number | null
+  readonly offsetBytes: number | null
+  readonly what: string
+}
+
+export interface VerifyResult {
+  readonly volume: string
+  /** Dirty records that were compared, and their bytes. */
+  readonly records: number
+  readonly bytes: number
+  /** Hosts whose copies are whole and the same. */
+  readonly same: readonly string[]
+  readonly differences: readonly CopyDifference[]
+  /** Hosts that could not be asked. */
+  readonly problems: readonly { readonly host: string; readonly what: string }[]
+  readonly seconds: number
+}
 
 /** Volumes by name, or all disks of one VM. */
 export type VolumeChoice = { readonly volume: string } | { readonly domain: string }
@@ -145,6 +208,13 @@ export interface HostControl {
   policy(volume: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult>
   /** Goes on, or stops, putting into the read cache what reads miss; or forgets what is in it. */
   cache(volume: string, action: CacheAction): Promise<CacheResult>
+  /**
+   * Reads back and checks what this host's region holds, and what its peers hold for the volumes that it serves; of one
+   * volume only, or of all (null). `signal`: nobody waits for it any more.
+   */
+  scrub(volume: string | null, bytesPerSecond: number, progress: Progress, signal: AbortSignal): Promise<ScrubResult>
+  /** Compares the copies of a volume's dirty data. */
+  verify(volume: string, progress: Progress, signal: AbortSignal): Promise<VerifyResult>
   /** Takes the backing's present size for the guest's disk. */
   resize(volume: string): Promise<ResizeResult>
   /** Gives up the dirty data of a volume whose image was refused, because it is not the one that the data belongs to. */

@@ -3,8 +3,8 @@
  *
  * The host that receives bulk dials (server-to-client frames are not masked): a host dials every peer. On a
  * connection that X dialed to Y,
- *   X sends requests  (seal, read, map)              and acknowledgements (ack, flushed),
- *   Y sends answers   (sealed, data, extents)        and pushes (open, append, flush, trim) of its own logs.
+ *   X sends requests  (seal, read, map, scrub)       and acknowledgements (ack, flushed),
+ *   Y sends answers   (sealed, data, extents, scrubbed) and pushes (open, append, flush, trim) of its own logs.
  */
 import type { Claim } from '../core/claim.js'
 import type { BlockSample } from '../core/fingerprint.js'
@@ -68,12 +68,38 @@ export interface ReadTrimmed { readonly type: 'readTrimmed'; readonly base: Won 
 export interface MapRequest { readonly type: 'map'; readonly volume: string; readonly epoch: Epoch; readonly kept: number; readonly fromLba: number }
 /** Sorted extents [lba, sectors, kind]*; `more` asks for the next page from `nextLba`. */
 export interface Extents { readonly type: 'extents'; readonly extents: readonly number[]; readonly more: boolean; readonly nextLba: number }
+/** Read back and check records of a log behind `after`, up to `to`; the answer may end before. `digest`, `previous`: of the answer before, else 0. */
+export interface Scrub {
+  readonly type: 'scrub'
+  readonly volume: string
+  readonly epoch: Epoch
+  readonly after: Won
+  readonly to: Won
+  readonly digest: number
+  readonly previous: number
+}
+export interface Scrubbed {
+  readonly type: 'scrubbed'
+  /** Everything up to here was looked at, or does not count any more. */
+  readonly next: Won
+  readonly records: number
+  readonly bytes: number
+  /** CRC32C over the header checksums of the good records, each as u32, from the request's digest on. */
+  readonly digest: number
+  /** Header checksum of the last one. */
+  readonly previous: number
+  readonly base: Won
+  /** Last record of the log here; 0 without a log. */
+  readonly stored: Won
+  /** None or one, with which the answer ends; offsetBytes 0: not known. */
+  readonly damage: readonly { readonly record: Won; readonly offsetBytes: number; readonly what: string }[]
+}
 export interface Problem { readonly type: 'problem'; readonly reason: string }
 
 export type Push = Open | Append | Flush | Trim | ClaimChanged
 export type Acknowledgement = Ack | Flushed | Refused | Trimmed
-export type Request = Seal | Read | MapRequest
-export type Answer = Sealed | SealRefused | Data | ReadTrimmed | Extents | Problem
+export type Request = Seal | Read | MapRequest | Scrub
+export type Answer = Sealed | SealRefused | Data | ReadTrimmed | Extents | Scrubbed | Problem
 export type Message = Hello | Push | Acknowledgement | Request | Answer
 
 /** An answer with its raw bytes (empty where the type has none). The bytes are valid until the next event-loop turn. */

@@ -2,6 +2,7 @@
 import type { BlockSums } from '../core/block-sums.js'
 import type { Layer } from '../core/layer.js'
 import type { BlockSample } from '../core/fingerprint.js'
+import type { RecordHeader } from '../core/record.js'
 import type { Epoch, Won } from '../core/units.js'
 import type { BlockFile, CompletionTarget } from './io.js'
 
@@ -51,9 +52,10 @@ export interface RegionLog {
   buildCuts(kept: number, base: Won): Promise<LogCut[]>
   /**
    * Reads the stored records above `base`, up to `to`, and checks headers and data. Rejects with Failure(damaged), which
-   * names the record and its place; a read error is passed on.
+   * names the record and its place; a read error is passed on. `checked` hears of each good record in order; what it
+   * throws ends the call.
    */
-  verify(base: Won, to: Won): Promise<void>
+  verify(base: Won, to: Won, checked?: (header: RecordHeader, offsetBytes: number) => void): Promise<void>
 }
 
 /** A part of a log: index of its records, and the won of the last one. */

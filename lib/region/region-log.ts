@@ -4,7 +4,6 @@ import type { BlockSums } from '../core/block-sums.js'
 import { IndexLayer } from '../core/index-layer.js'
 import type { Layer } from '../core/layer.js'
 import { ENTRY, HEADER_BYTES, entryCrc, entryKind, entryLba, entryPayload, entrySectors, inBlocks, parseHeader, type RecordHeader } from '../core/record.js'
-import { EXIT, Failure } from '../core/failure.js'
 import { BLOCK_BYTES, SECTORS_PER_BLOCK, won as toWon, type Epoch, type Won } from '../core/units.js'
 import { AlignedMemory } from '../io/memory.js'
 import { allEnded, operation } from '../io/operation.js'
@@ -17,7 +16,7 @@ import { eachSummary } from './read-summaries.js'
 import type { FoundSegment } from './scan.js'
 import type { SegmentPool } from './segment-pool.js'
 import { SummaryBuilder, applySummary } from './summary.js'
-import { verifyRun } from './verify-records.js'
+import { RecordDamage, verifyRun } from './verify-records.js'
 
 export interface LogSegment {
   readonly index: number
@@ -295,7 +294,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     return cuts
   }
 
-  async verify(base: Won, to: Won): Promise<void> {
+  async verify(base: Won, to: Won, checked?: Visit): Promise<void> {
     const kept = Math.min(to, this.#storedWon) - this.start
     if (kept <= 0 || this.start + kept <= base) return
     const { from, to: last, needed } = this.#above(kept, base)
@@ -306,7 +305,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
         fromBytes: offsets[first - firstWon]!, count: end - first,
         toBytes: offsets[end - firstWon] ?? segmentOffset(index, this.#pool.segmentBytes) + usedBytes,
       }
-      await verifyRun(this.#pool.file, run, (i, bytes, offset) => this.#header(toWon(first + i), bytes, offset), (i, offset) => this.#rotten(toWon(first + i), offset, 'its data is damaged'))
+      await verifyRun(this.#pool.file, run, (i, bytes, offset) => this.#header(toWon(first + i), bytes, offset), (i, offset) => this.#rotten(toWon(first + i), offset, 'its data is damaged'), checked)
     }
   }
 
@@ -365,9 +364,9 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     }
   }
 
-  #rotten(won: Won, offset: number, what: string): Failure {
-    return new Failure(EXIT.damaged, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ${offset} ` +
-      `was good and is not any more (${what}); keep the region as it is, stop this daemon and take the volume over on another holder`)
+  #rotten(won: Won, offset: number, what: string): RecordDamage {
+    return new RecordDamage(won, offset, what, `region ${this.#pool.file.path}: record ${won} of volume ${this.volume}, epoch ${this.epoch}, at byte ${offset} ` +
+      `was good and is not any more (${what})`)
   }
 
   #header(won: Won, bytes: Uint8Array, offset: number): RecordHeader {

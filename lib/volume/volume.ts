@@ -20,6 +20,7 @@ import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, 
 import type { Backing, CutJournal } from '../ports/io.js'
 import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
 import type { Holder } from '../replica/holder.js'
+import { RecordDamage } from '../region/verify-records.js'
 import { BackingCheck } from './backing-check.js'
 import { BaseWatch } from './base-watch.js'
 import { Counters } from './counters.js'
@@ -443,6 +444,9 @@ export class Volume implements GuestVolume {
     return 'fail'
   }
 
+  /** A scrub found it, before a cut would have. */
+  rotFound(epoch: Epoch, reason: string): void { if (this.#serving && !this.#leave(epoch, reason)) this.#failRegion(reason) }
+
   #failRegion(reason: string): void {
     if (this.#regionFailure !== null) return
     this.#regionFailure = `the region ${this.#shell.holder.region.path} failed (${reason}); writes wait, and nothing is destaged, until another host takes over`
@@ -561,7 +565,7 @@ export class Volume implements GuestVolume {
         await log.verify(this.base, toWon(ends.get(log.epoch) ?? 0))
       }
     } catch (error) {
-      if (error instanceof Failure && error.exitCode === EXIT.damaged && !this.#leave(damaged, error.message)) this.#failRegion(error.message)
+      if (error instanceof RecordDamage && !this.#leave(damaged, error.fact)) this.#failRegion(error.message)
       throw error
     } finally {
       holder.region.unpinReads(pin)

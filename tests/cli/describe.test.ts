@@ -32,6 +32,15 @@ t.test('what is not as asked for is said, with the reason', async (t) => {
   t.notMatch(of({}), 'ERRORS')
 })
 
+t.test('the last scrub', async (t) => {
+  const scrub = { endedAt: '2026-03-04T05:06:07.008Z', seconds: 2, logs: 2, records: 20, bytes: 163840, damaged: [], incomplete: 0 }
+  const log = { host: 'hv09', volume: 'db01', epoch: 1, records: 9, bytes: 1, damage: [{ record: 4, offsetBytes: 8192, what: 'x' }], trimmed: false, problem: null }
+  const shown = (over: object): string => describeHost(hostStatus({ scrub: { ...scrub, ...over } }))
+  t.match(shown({}), '  scrubbed   2026-03-04 05:06 UTC, 20 records, 160 KiB: no damage\n')
+  t.match(shown({ damaged: [log] }), 'DAMAGE in 1 record on hv09, see "holdfast scrub"\n')
+  t.match(shown({ incomplete: 1 }), 'no damage; 1 log could not be looked at\n')
+})
+
 t.test('inherited logs and remote reads, after a migration', async (t) => {
   const text = of({
     inherited: [{ epoch: 40, kept: 1, holders: ['hv08', 'hv09'] }],

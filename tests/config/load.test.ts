@@ -58,7 +58,7 @@ t.test('a backing in QEMU\'s own words, inline or as sections', async (t) => {
 t.test('an unknown key is refused with the nearest known one, in every section', async (t) => {
   for (const [text, problem] of [
     [`${HOST}sise = "3GiB"`, 'region.sise is not a key here; did you mean size?'],
-    [`${HOST}colour = 1`, 'region.colour is not a key here; the keys are path, size, segment_size, verify'],
+    [`${HOST}colour = 1`, 'region.colour is not a key here; the keys are path, size, segment_size, verify, scrub_every'],
     [`${HOST}[volumes]`, 'volumes is not a key here; did you mean volume?'],
     [`${HOST}${PEER}${VOLUME}blockSize = 512`, 'volume[db01].blockSize is not a key here; did you mean block_size?'],
     [`${HOST}${PEER}adress = "x:1"`, 'peer[b].adress is not a key here; did you mean address?'],

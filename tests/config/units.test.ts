@@ -9,8 +9,8 @@ t.test('sizes have a unit or are bytes, and are whole', async (t) => {
 })
 
 t.test('durations need a unit', async (t) => {
-  for (const [text, ms] of [['500ms', 500], ['2s', 2000], ['1.5s', 1500], ['5m', 300_000], ['1h', 3_600_000]] as const) t.equal(parseDuration(text), ms, text)
-  for (const text of ['', '2', '2 sec', '-2s', '2d', 's']) t.equal(parseDuration(text), null, text)
+  for (const [text, ms] of [['500ms', 500], ['2s', 2000], ['1.5s', 1500], ['5m', 300_000], ['1h', 3_600_000], ['7d', 604_800_000]] as const) t.equal(parseDuration(text), ms, text)
+  for (const text of ['', '2', '2 sec', '-2s', '2w', 's']) t.equal(parseDuration(text), null, text)
 })
 
 t.test('addresses: names, IPv4, and IPv6 in brackets only', async (t) => {
@@ -21,7 +21,7 @@ t.test('addresses: names, IPv4, and IPv6 in brackets only', async (t) => {
 })
 
 t.test('what is formatted reads back', async (t) => {
-  for (const ms of [1, 999, 1000, 1500, 60_000, 90_000, 3_600_000]) t.equal(parseDuration(formatDuration(ms)), ms)
+  for (const ms of [1, 999, 1000, 1500, 60_000, 90_000, 3_600_000, 86_400_000, 90_000_000]) t.equal(parseDuration(formatDuration(ms)), ms)
   t.equal(formatBytes(0), '0 B')
   t.equal(formatBytes(1536), '1.5 KiB')
   t.equal(formatBytes(3 * 2 ** 40), '3 TiB')

@@ -1,7 +1,7 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
 import type {
-  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ThawResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ScrubResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
@@ -22,7 +22,7 @@ export const hostStatus = (over: Partial<HostStatus> = {}): HostStatus => ({
   host: 'hv07', incarnation: 'aad9815c96dcc7c8dc2b99bd2bcc1aaf', version: '0.1.0',
   region: { path: '/nvme/region', sizeBytes: 2 ** 36, freeBytes: 2 ** 35, appendedBytes: 2 ** 30, writeCache: 'write through' },
   peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32) }],
-  volumes: [volumeStatus()], replicas: [], ...over,
+  volumes: [volumeStatus()], scrub: null, replicas: [], ...over,
 })
 
 export class FakeHost implements HostControl {
@@ -63,6 +63,23 @@ export class FakeHost implements HostControl {
   policy(volume: string, mode: 'write-back' | 'write-through'): Promise<PolicyResult> {
     this.asked.push(['policy', volume, mode])
     return Promise.resolve({ volume, effective: mode, seconds: 0 })
+  }
+
+  /** Runs until it is called off, where there is no result for it. */
+  scrubbed: ScrubResult | null = { logs: [], seconds: 1 }
+
+  async scrub(volume: string | null, bytesPerSecond: number, progress: Progress, signal: AbortSignal): Promise<ScrubResult> {
+    this.asked.push(['scrub', volume, bytesPerSecond])
+    progress(1, 2)
+    if (this.scrubbed !== null) return this.scrubbed
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    this.asked.push(['scrub called off'])
+    return { logs: [], seconds: 1 }
+  }
+
+  verify(volume: string): Promise<VerifyResult> {
+    this.asked.push(['verify', volume])
+    return Promise.resolve({ volume, records: 0, bytes: 0, same: [], differences: [], problems: [], seconds: 0 })
   }
 
   flush(volume: string, upTo: number | null, progress: Progress): Promise<FlushResult> {

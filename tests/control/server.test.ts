@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { ControlServer } from '../../lib/control/server.js'
 import { EXIT, Failure } from '../../lib/core/failure.js'
+import { until } from '../../fixtures/lab/workspace.js'
 import { FakeHost, hostStatus } from './fake-host.js'
 
 interface Reply { readonly status: number; readonly lines: readonly unknown[] }
@@ -55,6 +56,19 @@ t.test('a failure before the first line has its HTTP status, a later one is the 
   t.same(await call(socket, 'POST', '/v1/volumes/early/flush'), { status: 409, lines: [error] })
   t.same(await call(socket, 'POST', '/v1/volumes/late/flush'), { status: 200, lines: [{ done: 0, total: 9 }, error] })
   t.match(await call(socket, 'POST', '/v1/volumes/none/flush'), { status: 404, lines: [{ exitCode: EXIT.usage }] })
+})
+
+t.test('a scrub is told whose records and how fast, and that nobody waits for it any more', async (t) => {
+  const { socket, host } = await started(t)
+  t.same(await call(socket, 'POST', '/v1/scrub?rate=1048576&volume=db01'), { status: 200, lines: [{ done: 1, total: 2 }, { result: { logs: [], seconds: 1 } }] })
+  t.match(await call(socket, 'POST', '/v1/volumes/db01/verify'), { status: 200, lines: [{ result: { volume: 'db01' } }] })
+  t.same(host.asked, [['scrub', 'db01', 1048576], ['verify', 'db01']])
+  for (const query of ['', '?rate=', '?rate=0', '?rate=1048575', '?rate=1e99', '?rate=x']) t.match(await call(socket, 'POST', `/v1/scrub${query}`), { status: 404, lines: [{ exitCode: EXIT.usage }] }, query)
+  host.scrubbed = null
+  const waiting = request({ socketPath: socket, method: 'POST', path: '/v1/scrub?rate=1048576' }, (response) => { response.once('data', () => waiting.destroy()) })
+  waiting.on('error', () => undefined).end()
+  await until('the end of it', 3000, () => host.asked.length === 4)
+  t.same(host.asked.slice(2), [['scrub', null, 1048576], ['scrub called off']])
 })
 
 t.test('a bug behind the API is answered, and the daemon lives on', async (t) => {

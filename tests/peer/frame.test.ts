@@ -37,6 +37,8 @@ const messages: readonly Message[] = [
   { type: 'read', ...at, kept: 2, lba: BIG, sectors: 2048 }, { type: 'data', runs: [0, 8, 1, 16, 2, 8] },
   { type: 'readTrimmed', base: won(4) },
   { type: 'map', ...at, kept: 2, fromLba: 2 ** 33 }, { type: 'extents', extents: [2 ** 33, 8, 1], more: true, nextLba: BIG },
+  { type: 'scrub', ...at, after: won(BIG), to: won(BIG + 9), digest: 2 ** 32 - 1, previous: 7 },
+  { type: 'scrubbed', next: won(BIG), records: 9, bytes: BIG, digest: 5, previous: 2 ** 32 - 1, base: won(3), stored: won(BIG), damage: [{ record: won(BIG), offsetBytes: BIG, what: 'x' }] },
   { type: 'problem', reason: '' },
 ]
 
@@ -152,6 +154,8 @@ t.test('names, lengths and claims are held to what the protocol says', async (t)
     ['a host with a dot', { type: 'hello', protocol: 1, host: 'a.b', incarnation: a.incarnation }],
     ['a short incarnation', { type: 'hello', protocol: 1, host: 'a', incarnation: 'abc' }],
     ['a long reason', { type: 'problem', reason: 'x'.repeat(2001) }],
+    ['a digest of more than 32 bits', { type: 'scrub', ...at, after: 1, to: 2, digest: 2 ** 32, previous: 0 }],
+    ['two damages in one answer', { ...messages.find(({ type }) => type === 'scrubbed'), damage: [1, 2].map((record) => ({ record, offsetBytes: 0, what: '' })) }],
     ['a read of nothing', { type: 'read', ...at, kept: 1, lba: 0, sectors: 0 }],
     ['a read beyond the limit', { type: 'read', ...at, kept: 1, lba: 0, sectors: limits.readBytesMax / 512 + 1 }],
     ['a claim whose owner is not in its set', { type: 'open', claim: { ...claim, set: [b] } }],
