@@ -16,7 +16,8 @@ help:
 	@echo 'make fuzz      attacks the device and the shim for SECONDS=60; SEED=N begins with that seed'
 	@echo 'make crash-test cuts the power of a volume under load for SECONDS=60, recovers it and checks every sector; SEED=N POINT=N'
 	@echo '               is one crash again; MUTANT=ack-before-durable, trim-before-backing-flush or skip-record-checksum must be caught'
-	@echo 'make bench    measures what a start costs, and prints it; build/bench.json'
+	@echo 'make bench     the data path against qemu-storage-daemon in ROUNDS=7 of SECONDS=2 each, and what a start costs: docs/performance.md;'
+	@echo '               ROWS="write4k recovery" only rows whose names begin with one of these words, JSON=1; build/bench.json'
 	@echo 'make clean     removes everything that was built, but not node_modules'
 
 build: native
@@ -68,8 +69,10 @@ crash-test: build
 	@node --enable-source-maps dist/fixtures/crash/main.js $(if $(and $(SEED),$(filter file,$(origin SECONDS))),,--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(POINT),--point $(POINT)) $(if $(MUTANT),--mutant $(MUTANT)) $(if $(ORDER),--order $(ORDER))
 
+# SECONDS has a default here that is not meant for this one.
 bench: build
-	@node --enable-source-maps dist/fixtures/bench/main.js
+	@node --enable-source-maps dist/fixtures/bench/main.js $(if $(filter file,$(origin SECONDS)),,--seconds $(SECONDS)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ROWS),--rows '$(ROWS)') $(if $(LIBBLKIO),--libblkio '$(LIBBLKIO)') $(if $(JSON),--json)
 
 clean:
 	@$(MAKE) --no-print-directory -C native clean
