@@ -147,6 +147,9 @@ export const limits = {
   /** Destage writes outstanding on the backing and the largest single one. */
   destageDepth: 16,
   destageWriteBytesMax: 1 * MIB,
+  /** The same for a cut that is in memory, and what all cuts of a process may have of it. */
+  sweepDepth: 32,
+  cutMemoryBytes: 128 * MIB,
   /** How often a paused destager looks whether it may go on, and how long it rests after the backing refused a cut. */
   destagePauseMs: 20,
   /** order = "flush": cuts that wait for the backing before the guest has to. */

@@ -16,6 +16,7 @@ import { CleanVolume } from '../cache/clean-volume.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
+import { MemoryBudget } from '../io/memory-budget.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { GuestVolume } from '../ports/guest.js'
@@ -163,7 +164,7 @@ async function cached(
     failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes, order,
     maxDirtyAgeMs: null,
   }, {
-    holder, backing, journal, clean, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
+    holder, backing, cutMemory: new MemoryBudget(limits.cutMemoryBytes), journal, clean, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,
     fingerprint: (placesOfBytes) => readFingerprint(image, placesOfBytes),
     nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
   })

@@ -11,6 +11,8 @@ import type {
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
 } from '../ports/peer.js'
+import { MemoryBudget } from '../io/memory-budget.js'
+import { limits } from '../limits.js'
 import { CleanCache } from '../cache/clean-cache.js'
 import type { CleanVolume } from '../cache/clean-volume.js'
 import type { FileRegion } from '../region/region.js'
@@ -59,6 +61,7 @@ export class Host implements PeerHandler, HostControl {
   readonly holder: Holder
   readonly replica: Replica
   readonly readCache: CleanCache
+  readonly cutMemory = new MemoryBudget(limits.cutMemoryBytes)
   readonly scrubs: HostScrub
   readonly #parts: HostParts
   readonly #volumes = new Map<string, HostedVolume>()

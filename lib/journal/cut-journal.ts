@@ -22,7 +22,7 @@ import { crc } from '../io/crc.js'
 import { AlignedMemory } from '../io/memory.js'
 import { operation } from '../io/operation.js'
 import { limits } from '../limits.js'
-import type { AlignedBytes, BlockFile, CutJournal, JournalCut } from '../ports/io.js'
+import type { AlignedBytes, BlockFile, CutJournal, JournalCut, JournalGroups } from '../ports/io.js'
 
 /** Where the two slots are. */
 export interface JournalSlots {
@@ -85,6 +85,24 @@ export class SlottedJournal implements CutJournal {
   }
 
   addZero(lba: number, sectors: number): void { this.#add({ lba, sectors, kind: JOURNAL_KIND.zero, offsetBytes: 0, crc: 0 }) }
+
+  async addImage(memory: AlignedBytes, lengthBytes: number, { lba, sectors, at }: JournalGroups): Promise<void> {
+    const first = this.#endBytes
+    this.#endBytes += lengthBytes
+    // Each part is summed while the one before is written.
+    let written: Promise<unknown> = Promise.resolve()
+    for (let from = 0, group = 0; from < lengthBytes || group < lba.length; from += limits.destageWriteBytesMax) {
+      const end = Math.min(from + limits.destageWriteBytesMax, lengthBytes)
+      for (; group < lba.length && at[group]! < end; group++) {
+        if (at[group]! < 0) this.addZero(lba[group]!, sectors[group]!)
+        else this.#add({ lba: lba[group]!, sectors: sectors[group]!, kind: JOURNAL_KIND.data, offsetBytes: first + at[group]!, crc: crc(memory.bytes.subarray(at[group]!, at[group]! + sectors[group]! * 512), 0) })
+      }
+      await written
+      if (end > from) written = this.#write(memory.address + from, end - from, first + from, false)
+      written.catch(() => undefined)
+    }
+    await written
+  }
 
   #add(entry: JournalEntry): void {
     if (this.#entries.length === limits.journalEntriesMax) {

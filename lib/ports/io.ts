@@ -62,6 +62,8 @@ export interface CutJournal {
   /** Data in the order in which it is to be applied; `address` is aligned, its memory may be written up to the next block. */
   addData(lba: number, lengthSectors: number, memory: AlignedBytes): Promise<void>
   addZero(lba: number, lengthSectors: number): void
+  /** All data of a cut at once: `memory` holds it as the slot shall, each group from the next whole block on. */
+  addImage(memory: AlignedBytes, lengthBytes: number, groups: JournalGroups): Promise<void>
   /** Everything of the cut is power-safe in the journal when this resolves: now it may be applied. */
   commit(): Promise<void>
   /** The cut is on the backing, flushed. A mark that is lost means that it is applied once more. */
@@ -71,6 +73,9 @@ export interface CutJournal {
   /** Nothing is left to apply: a clean stop leaves no journal. */
   remove(): Promise<void>
 }
+
+/** First sector, sectors, and byte in memory of each; -1 there: zeros. */
+export interface JournalGroups { readonly lba: readonly number[]; readonly sectors: readonly number[]; readonly at: readonly number[] }
 
 /** Native memory with a view on it. */
 export interface AlignedBytes { readonly address: number; readonly bytes: Uint8Array }

@@ -16,6 +16,9 @@ export interface VolumeState {
   readonly samples?: readonly BlockSample[]
 }
 
+/** A good record, its place in the region, and the address where it was read to. All are good during the call only. */
+export type RecordVisitor = (header: RecordHeader, offsetBytes: number, address: number) => void
+
 export interface RegionLog {
   /** UUID of the volume. */
   readonly volume: string
@@ -55,7 +58,7 @@ export interface RegionLog {
    * names the record and its place; a read error is passed on. `checked` hears of each good record in order; what it
    * throws ends the call.
    */
-  verify(base: Won, to: Won, checked?: (header: RecordHeader, offsetBytes: number) => void): Promise<void>
+  verify(base: Won, to: Won, checked?: RecordVisitor): Promise<void>
 }
 
 /** A part of a log: index of its records, and the won of the last one. */

@@ -9,7 +9,7 @@ import { AlignedMemory } from '../io/memory.js'
 import { allEnded, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
-import type { LogCut, RegionLog } from '../ports/region.js'
+import type { LogCut, RecordVisitor, RegionLog } from '../ports/region.js'
 import { crc } from '../io/crc.js'
 import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentOffset, type SegmentHeader } from './layout.js'
 import { eachSummary } from './read-summaries.js'
@@ -294,7 +294,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     return cuts
   }
 
-  async verify(base: Won, to: Won, checked?: Visit): Promise<void> {
+  async verify(base: Won, to: Won, checked?: RecordVisitor): Promise<void> {
     const kept = Math.min(to, this.#storedWon) - this.start
     if (kept <= 0 || this.start + kept <= base) return
     const { from, to: last, needed } = this.#above(kept, base)

@@ -6,6 +6,7 @@ import { AlignedMemory } from '../io/memory.js'
 import { operation } from '../io/operation.js'
 import { crc } from '../io/crc.js'
 import { limits } from '../limits.js'
+import type { RecordVisitor } from '../ports/region.js'
 import type { RegionFile } from './walk.js'
 
 /** So little at a time that a guest's commit does not wait behind it; a larger record is read in one piece. */
@@ -36,11 +37,12 @@ export class RecordDamage extends Failure {
 
 /**
  * `headerOf`: judges the i-th header of the run, which is at this place; throws when it is not the one that must be there.
- * `checked` hears of each good record, once and in order; its header is good during the call only, and what it throws ends the run.
+ * `checked` hears of each good record, once and in order, and where it is in memory; both are good during the call only,
+ * and what it throws ends the run.
  */
 export async function verifyRun(
   file: RegionFile, run: RecordRun, headerOf: (i: number, bytes: Uint8Array, offsetBytes: number) => RecordHeader, rotten: (i: number, offsetBytes: number) => Error,
-  checked?: (header: RecordHeader, offsetBytes: number) => void,
+  checked?: RecordVisitor,
 ): Promise<void> {
   let memory = new AlignedMemory(CHUNK_BYTES), at = run.fromBytes
   try {
@@ -51,7 +53,7 @@ export async function verifyRun(
         const header = headerOf(i, memory.bytes.subarray(at - start, at - start + limits.recordHeaderBytes), at)
         if (at + header.lengthBytes > start + length) break
         if (!verifyPayload(memory.bytes.subarray(at - start, at - start + header.lengthBytes), header, crc)) throw rotten(i, at)
-        checked?.(header, at)
+        checked?.(header, at, memory.address + at - start)
         at += header.lengthBytes
       }
       if (i > first || memory.lengthBytes === LARGEST_BYTES) continue

@@ -29,9 +29,13 @@ import type { AlignedMemory } from '../io/memory.js'
 import { flushBacking, operation } from '../io/operation.js'
 import type { Backing, CutJournal } from '../ports/io.js'
 import type { Extents } from '../ports/clean.js'
-import type { Region } from '../ports/region.js'
+import type { RecordVisitor, Region } from '../ports/region.js'
 import { BouncePool } from '../io/bounce.js'
+import type { MemoryBudget } from '../io/memory-budget.js'
 import type { Counters } from './counters.js'
+import { CutImage } from './cut-image.js'
+import { CutSweep } from './cut-sweep.js'
+import { groupEnd } from './extent-groups.js'
 import type { RemoteReader } from './remote-reader.js'
 import type { Cut, Level, VolumeIndex } from './volume-index.js'
 
@@ -54,8 +58,10 @@ export interface DestageShell {
   context(): CutContext
   /** Freezes the active level of the index at what is acknowledged. */
   freeze(): void
-  /** Every record up to `cut` that is read here is as it was written. Rejects when one is not. */
-  verify(cut: Won): Promise<void>
+  /** What cuts may have of memory. */
+  readonly cutMemory: MemoryBudget
+  /** Every record up to `cut` that is read here is as it was written; `checked` hears of each. Rejects when one is not. */
+  verify(cut: Won, checked?: RecordVisitor): Promise<void>
   /** What the backing is about to get, no loss of power can take from the logs any more (H64). */
   secure(cut: Won): Promise<void>
   /** No cut goes beyond this won: a freeze for a snapshot or backup below us. */
@@ -64,6 +70,9 @@ export interface DestageShell {
   retire(cut: Won, levels: readonly Level[], extents: readonly Extents[], samples: readonly BlockSample[]): Promise<void>
   warn(message: string): void
 }
+
+const LOG_LEFT = 'the log of this cut is read from its other holders from now on'
+const MAX_SECTORS = limits.destageWriteBytesMax / 512
 
 /** Where a level's newest versions go: the journal, or the backing. */
 interface Sink {
@@ -98,32 +107,74 @@ export class Destager {
     const merged = await this.#leftJournal()
     const cut = this.#next(merged)
     if (cut === null) return false
-    const { backing, journal, counters } = this.#shell
-    // The last moment to notice rot: from here it would be on the backing, and the log gone.
-    await this.#shell.verify(cut.cut)
-    await this.#shell.secure(cut.cut)
-    const journaled = journal !== null && (merged || this.#wantsJournal(cut))
+    const { journal, counters } = this.#shell
     const extents: Extents[] = []
     for (const level of cut.levels) extents.push(await this.#extents(level))
-    if (journaled) await this.#toJournal(cut, extents, journal)
-    else if (journal !== null && this.#journal === 'used') await this.#removeJournal(journal)
+    const image = this.#imageOf(cut, extents)
+    try {
+      // The last moment to notice rot: from here it would be on the backing, and the log gone.
+      await this.#shell.verify(cut.cut, image?.take)
+      await this.#shell.secure(cut.cut)
+      const inMemory = image?.whole === true ? image : null
+      const journaled = journal !== null && (merged || this.#wantsJournal(cut))
+      if (journaled) await this.#toJournal(cut, extents, inMemory, journal)
+      else if (journal !== null && this.#journal === 'used') await this.#removeJournal(journal)
+      await this.#toBacking(cut, extents, inMemory)
+      counters.cuts++
+      await this.#shell.retire(cut.cut, cut.levels, extents, this.#sampler.samples)
+      if (journaled) journal.retired()
+    } finally {
+      if (image !== null) this.#freeImage(image)
+    }
+    return true
+  }
+
+  /** Null: a cut of several levels, one that is not all here, or one that is too large. It is read piece by piece. */
+  #imageOf({ levels }: Cut, extents: readonly Extents[]): CutImage | null {
+    if (levels.length !== 1 || levels[0]!.remote !== null) return null
+    const image = new CutImage(extents[0]!)
+    if (!this.#shell.cutMemory.take(image.lengthBytes)) return null
+    image.allocate()
+    return image
+  }
+
+  #freeImage(image: CutImage): void {
+    image.free()
+    this.#shell.cutMemory.give(image.lengthBytes)
+  }
+
+  async #toBacking(cut: Cut, extents: readonly Extents[], image: CutImage | null): Promise<void> {
+    const { backing } = this.#shell
     for (;;) {
       await this.#allowed()
       this.#progress = 0
       this.#sampler.reset()
       const generation = backing.errorGeneration
+      if (image !== null) await this.#sweep(cut, image)
       // Oldest first, one level after the other: two writes to one sector are never on their way together.
-      for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, this.#backingSink)
+      else for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, this.#backingSink)
       await this.#allowed()
       await flushBacking(backing)
       // R18: a flush vouches only for writes with no error, reset or reconnect in between.
-      if (backing.errorGeneration === generation) break
+      if (backing.errorGeneration === generation) return
       this.#shell.warn('the backing reported an error during the cut; the cut is written again')
     }
-    counters.cuts++
-    await this.#shell.retire(cut.cut, cut.levels, extents, this.#sampler.samples)
-    if (journaled) journal.retired()
-    return true
+  }
+
+  async #sweep({ levels }: Cut, image: CutImage): Promise<void> {
+    const { backing, counters, index } = this.#shell
+    const sweep = new CutSweep({
+      backing, sampler: this.#sampler, mayWrite: () => this.#shell.mayDestage(),
+      wrote: (bytes) => {
+        counters.backingWriteBytes += bytes
+        this.#progress += bytes
+      },
+    }, image)
+    while (!sweep.done) {
+      await this.#allowed()
+      if (!index.has(levels[0]!)) throw new Error(LOG_LEFT)
+      await sweep.run()
+    }
   }
 
   /**
@@ -168,7 +219,7 @@ export class Destager {
     return whole
   }
 
-  async #toJournal(cut: Cut, extents: readonly Extents[], journal: CutJournal): Promise<void> {
+  async #toJournal(cut: Cut, extents: readonly Extents[], image: CutImage | null, journal: CutJournal): Promise<void> {
     this.#progress = 0
     this.#journal = 'used'
     const { volume, epoch, base } = this.#shell.context()
@@ -177,7 +228,8 @@ export class Destager {
       data: (lba, sectors, memory) => journal.addData(lba, sectors, memory),
       zero: (lba, sectors) => Promise.resolve(journal.addZero(lba, sectors)),
     }
-    for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, sink)
+    if (image !== null) await journal.addImage(image.memory, image.lengthBytes, image)
+    else for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, sink)
     await this.#allowed()
     await journal.commit()
   }
@@ -260,7 +312,7 @@ export class Destager {
     const sectors = extents.lba[to - 1]! + extents.sectors[to - 1]! - lba
     if (extents.kind[from] === RUN.zero) { await sink.zero(lba, sectors); return }
     // A claim change has left the log to its other holders: its segments here are on their way out.
-    if (!this.#shell.index.has(level)) throw new Error('the log of this cut is read from its other holders from now on')
+    if (!this.#shell.index.has(level)) throw new Error(LOG_LEFT)
     const memory = this.#pool.take()
     assert(memory !== undefined, 'one buffer for each outstanding destage write')
     try {
@@ -321,18 +373,4 @@ export class Destager {
     this.#pool.close()
     this.#scratch.close()
   }
-}
-
-const MAX_SECTORS = limits.destageWriteBytesMax / 512
-
-/** Neighbours on the guest's disk go out as one write, whatever their place in the region. */
-function groupEnd(extents: Extents, from: number): number {
-  if (extents.kind[from] === RUN.zero) return from + 1
-  let end = from + 1, sectors = extents.sectors[from]!
-  while (
-    end < extents.lba.length && extents.kind[end] !== RUN.zero &&
-    extents.lba[end] === extents.lba[end - 1]! + extents.sectors[end - 1]! &&
-    sectors + extents.sectors[end]! <= MAX_SECTORS
-  ) sectors += extents.sectors[end++]!
-  return end
 }

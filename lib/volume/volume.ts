@@ -11,6 +11,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { acksFrozen, degradedReason, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
 import type { SealReport } from '../core/transition.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
+import type { MemoryBudget } from '../io/memory-budget.js'
 import { flushBacking } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { ClaimStore } from '../ports/claim-store.js'
@@ -19,6 +20,7 @@ import type { CleanBlocks, Extents } from '../ports/clean.js'
 import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume } from '../ports/guest.js'
 import type { Backing, CutJournal } from '../ports/io.js'
 import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
+import type { RecordVisitor } from '../ports/region.js'
 import type { Holder } from '../replica/holder.js'
 import { RecordDamage } from '../region/verify-records.js'
 import { BackingCheck } from './backing-check.js'
@@ -65,6 +67,8 @@ export interface VolumeShell {
   readonly journal: CutJournal | null
   /** Null without a read cache. */
   readonly clean: CleanBlocks | null
+  /** What the cuts of all volumes may have of memory. */
+  readonly cutMemory: MemoryBudget
   readonly store: ClaimStore
   dialed(host: string): DialedPeer | undefined
   accepted(host: string): AcceptedPeer | undefined
@@ -140,10 +144,10 @@ export class Volume implements GuestVolume {
     this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), rotten: (offsetBytes) => this.#rotten(offsetBytes) })
     this.#flushes = new FlushPath({ ...common, boundary: () => this.#boundary(), members: () => this.#otherHosts })
     this.destager = new Destager({
-      ...common, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
+      ...common, cutMemory: shell.cutMemory, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
       context: () => ({ volume: this.id!, epoch: this.claim!.epoch, base: this.base, mode: this.claim!.mode }),
       freeze: () => this.#freeze(), upTo: () => this.operations.heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
-      verify: (cut) => this.#verify(cut), secure: (cut) => this.#secure(cut),
+      verify: (cut, checked) => this.#verify(cut, checked), secure: (cut) => this.#secure(cut),
       retire: (cut, levels, extents, samples) => this.#retire(cut, levels, extents, samples),
     })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
@@ -554,7 +558,7 @@ export class Volume implements GuestVolume {
   }
 
   /** Records in the own region that a cut is about to take its data from. */
-  async #verify(cut: Won): Promise<void> {
+  async #verify(cut: Won, checked?: RecordVisitor): Promise<void> {
     const { holder } = this.#shell, claim = this.claim!, pin = holder.region.pinReads()
     let damaged = claim.epoch
     const ends = new Map<number, number>([[claim.epoch, cut]])
@@ -562,7 +566,7 @@ export class Volume implements GuestVolume {
     try {
       for (const log of holder.region.logs(claim.volume)) {
         damaged = log.epoch
-        await log.verify(this.base, toWon(ends.get(log.epoch) ?? 0))
+        await log.verify(this.base, toWon(ends.get(log.epoch) ?? 0), checked)
       }
     } catch (error) {
       if (error instanceof RecordDamage && !this.#leave(damaged, error.fact)) this.#failRegion(error.message)
