@@ -253,7 +253,7 @@ const WATCH_MS = 200
 async function watched<T>(volumes: readonly Volume[], progress: Progress, work: () => Promise<T>): Promise<T> {
   const dirty = (): number => volumes.reduce((sum, volume) => sum + volume.index.dirtyBytes, 0)
   const total = dirty()
-  const done = (): number => volumes.reduce((sum, volume) => sum + volume.destager.progressBytes, 0)
+  const done = (): number => volumes.reduce((sum, volume) => sum + volume.cuts.destager.progressBytes, 0)
   const timer = setInterval(() => progress(Math.min(done(), total), total), WATCH_MS)
   try {
     const result = await work()

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
 import { hasMember, type Claim, type GuestView, type Member } from '../core/claim.js'
-import type { BlockSample, Fingerprint } from '../core/fingerprint.js'
+import type { Fingerprint } from '../core/fingerprint.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { acksFrozen, degradedReason, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
 import type { SealReport } from '../core/transition.js'
@@ -16,31 +16,30 @@ import { flushBacking } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { ClaimStore } from '../ports/claim-store.js'
 import type { VolumeOutlook } from '../ports/control.js'
-import type { CleanBlocks, Extents } from '../ports/clean.js'
+import type { CleanBlocks } from '../ports/clean.js'
 import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume } from '../ports/guest.js'
 import type { Backing, CutJournal } from '../ports/io.js'
 import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
-import type { RecordVisitor } from '../ports/region.js'
 import type { Holder } from '../replica/holder.js'
-import { RecordDamage } from '../region/verify-records.js'
+import { Admission } from './admission.js'
 import { BackingCheck } from './backing-check.js'
 import { BaseWatch } from './base-watch.js'
 import { Counters } from './counters.js'
-import { Destager, type DestageOrder } from './destager.js'
+import { CutCycle, type CutOptions } from './cut-cycle.js'
 import { discardDirty } from './discard.js'
 import { EpochLog } from './epoch-log.js'
 import { FlushPath } from './flush-path.js'
 import { fetchMaps, inheritedLevels } from './inherited-levels.js'
 import { Operations } from './operations.js'
 import { OwnershipDriver } from './ownership-driver.js'
-import { PACED_FROM, Pacing } from './pacing.js'
 import { Rates } from './rates.js'
 import { ReadPath } from './read-path.js'
 import { RemoteReader } from './remote-reader.js'
-import { VolumeIndex, type Level } from './volume-index.js'
+import { VolumeIndex } from './volume-index.js'
+import { Rot } from './rot.js'
 import { WritePath } from './write-path.js'
 
-export interface VolumeOptions {
+export interface VolumeOptions extends Omit<CutOptions, 'copies'> {
   readonly name: string
   readonly policy: OwnershipPolicy
   readonly guest: GuestView
@@ -49,15 +48,8 @@ export interface VolumeOptions {
   readonly failAfterMs: number
   /** A member that owes an answer for longer is left out by a claim change. */
   readonly peerDeadlineMs: number
-  /** Dirty data waits this long, or until there is this much of it, before a cut begins. */
-  readonly destageDelayMs: number
-  readonly destageAtBytes: number
-  /** The guest's writes wait while the backing is further behind than this; null: no bound. */
   readonly maxDirtyAgeMs: number | null
-  /** Bytes of the region for the volume's logs and clean blocks; null: no bound. */
   readonly quotaBytes?: number | null
-  /** What the backing is worth if every log is lost. */
-  readonly order: DestageOrder
 }
 
 export interface VolumeShell {
@@ -92,7 +84,7 @@ export class Volume implements GuestVolume {
   readonly counters = new Counters()
   readonly index: VolumeIndex
   readonly driver: OwnershipDriver
-  readonly destager: Destager
+  readonly cuts: CutCycle
   readonly writes: WritePath
   readonly operations: Operations
   readonly check: BackingCheck
@@ -106,8 +98,8 @@ export class Volume implements GuestVolume {
   #geometry: { readonly of: GuestView; readonly geometry: Geometry } | null = null
   readonly #bases = new BaseWatch(() => this.base, () => this.#otherHosts)
   readonly #rates = new Rates()
-  readonly #pacing = new Pacing()
-  #paced: NodeJS.Timeout | null = null
+  readonly #rot: Rot
+  readonly #admission: Admission
   #tick: NodeJS.Timeout | null = null
   #servedEpoch = 0
   #serving = false
@@ -118,10 +110,6 @@ export class Volume implements GuestVolume {
   #renewedAtMs = 0
   #beats = 0
   #ownedSinceMs = 0
-  #dirtySinceMs: number | null = null
-  #frozenAtMs = 0
-  #notBeforeMs = 0
-  #regionFailure: string | null = null
   #phaseShown = ''
 
   constructor(options: VolumeOptions, shell: VolumeShell) {
@@ -135,27 +123,29 @@ export class Volume implements GuestVolume {
     const push = (host: string, message: Push, raw?: Uint8Array): boolean => shell.accepted(host)?.push(message, raw) ?? false
     const common = {
       region, backing, index: this.index, remote: this.#remote, counters: this.counters, push,
-      nowMs: () => shell.nowMs(), warn: (m: string) => shell.warn(m), regionFailed: (reason: string) => this.#failRegion(reason),
+      nowMs: () => shell.nowMs(), warn: (m: string) => shell.warn(m), regionFailed: (reason: string) => this.#rot.failRegion(reason),
     }
     this.writes = new WritePath({
       ...common, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
       flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
-    this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), rotten: (offsetBytes) => this.#rotten(offsetBytes) })
-    this.#flushes = new FlushPath({ ...common, boundary: () => this.#boundary(), members: () => this.#otherHosts })
-    this.destager = new Destager({
-      ...common, cutMemory: shell.cutMemory, order: options.order, journal: shell.journal, mayDestage: () => this.#mayDestage(),
-      context: () => ({ volume: this.id!, epoch: this.claim!.epoch, base: this.base, mode: this.claim!.mode }),
-      freeze: () => this.#freeze(), upTo: () => this.operations.heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
-      verify: (cut, checked) => this.#verify(cut, checked), secure: (cut) => this.#secure(cut),
-      retire: (cut, levels, extents, samples) => this.#retire(cut, levels, extents, samples),
-    })
+    this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), rotten: (offsetBytes) => this.#rot.found(offsetBytes) })
+    this.#flushes = new FlushPath({ ...common, boundary: () => this.cuts.boundary(), members: () => this.#otherHosts })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
       freeze: () => this.writes.freeze(), sealSelf: (volume, epoch) => this.#sealSelf(volume, epoch),
       flushBacking: async () => { await flushBacking(backing) },
       serve: (claim, from, kept, running) => this.#serve(claim, from, kept, running),
       lost: (reason) => this.#lost(reason), released: () => this.#lost(null), changed: () => this.#changed(),
+    })
+    this.#rot = new Rot({ name: this.name, holder, driver: this.driver, failed: (failure) => this.#bases.fail(failure), warn: (m) => shell.warn(m) })
+    this.cuts = this.#makeCuts()
+    this.#admission = new Admission({
+      quotaBytes: options.quotaBytes ?? null, maxDirtyAgeMs: options.maxDirtyAgeMs, boundedCuts: shell.journal === null,
+    }, {
+      region, index: this.index, writes: this.writes, counters: this.counters, rates: this.#rates, logBytes: () => this.logBytes,
+      dirtyAgeMs: () => this.cuts.dirtyAgeMs, nowMs: () => shell.nowMs(),
+      again: () => { for (const frontEnd of this.#frontEnds) frontEnd.onRoom() },
     })
     this.operations = this.#makeOperations()
     this.check = new BackingCheck({
@@ -164,14 +154,25 @@ export class Volume implements GuestVolume {
     })
   }
 
+  #makeCuts(): CutCycle {
+    const { holder, backing, journal, clean, cutMemory } = this.#shell, { destageDelayMs, destageAtBytes, order, policy } = this.#options
+    return new CutCycle({ destageDelayMs, destageAtBytes, order, copies: policy.copies }, {
+      holder, region: holder.region, backing, journal, clean, cutMemory, remote: this.#remote, index: this.index, counters: this.counters, driver: this.driver,
+      writes: this.writes, flushes: this.#flushes, bases: this.#bases, rot: this.#rot, operations: () => this.operations, admission: () => this.#admission,
+      serving: () => this.#serving, mayDestage: () => this.#mayDestage(), base: () => this.base, guestWaits: () => this.#refusedRoom,
+      tell: (host, volume, epoch) => this.#pushTrim(host, volume, epoch), retired: (cut) => this.#retired(cut),
+      nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
+    })
+  }
+
   #makeOperations(): Operations {
     const { backing, holder } = this.#shell
     return new Operations({
       name: this.name, region: holder.region, backing, index: this.index, bases: this.#bases, driver: this.driver,
-      acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, freeze: () => this.#freeze(), base: () => this.base,
-      failed: () => this.#regionFailure, guestWaits: () => this.#refusedRoom,
+      acked: () => this.#serving ? this.writes.epoch!.ackedWon : null, freeze: () => this.cuts.freeze(), base: () => this.base,
+      failed: () => this.#rot.failure, guestWaits: () => this.#refusedRoom,
       acksWait: () => this.writes.acksFrozen || this.claim?.mode === 'write-through' ? degradedReason(this.driver.state) ?? 'write-through' : null,
-      reconsider: () => this.#considerCut(), nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
+      reconsider: () => this.cuts.consider(), nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
     })
   }
 
@@ -239,45 +240,13 @@ export class Volume implements GuestVolume {
   admit(request: GuestRequest): boolean {
     if (!this.#serving || this.#fenced) { this.#refusedRoom = true; return false }
     if (request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.flush) return true
-    if (this.#regionFailure !== null || this.#behind || this.#tooOld || this.#overQuota || !this.writes.hasRoom(request)) { this.#refusedRoom = true; return false }
-    const fill = this.#fill
-    if (fill > PACED_FROM) {
-      const waitMs = this.#pacing.wait(bytesOf(request), fill, this.#rates.freed, this.#shell.nowMs())
-      if (waitMs > 0) { this.#pace(waitMs); return false }
-    }
-    this.writes.reserve(request)
-    return true
+    const answer = this.#rot.failure === null ? this.#admission.ask(request) : 'no'
+    if (answer === 'no') this.#refusedRoom = true
+    return answer === 'yes'
   }
 
   /** Region bytes that the volume's logs have here. */
   get logBytes(): number { return this.id === null ? 0 : this.#shell.holder.region.logBytes(this.id) }
-
-  /** Share of the region in use, by whomever, or of the volume's quota. */
-  get #fill(): number {
-    const { freeSegments, segmentCount } = this.#shell.holder.region, { quotaBytes = null } = this.#options
-    return Math.max(1 - freeSegments / segmentCount, quotaBytes === null ? 0 : this.logBytes / quotaBytes)
-  }
-
-  #pace(waitMs: number): void {
-    this.counters.pacedMs += this.#paced === null ? waitMs : 0
-    this.#paced ??= setTimeout(() => {
-      this.#paced = null
-      for (const frontEnd of this.#frontEnds) frontEnd.onRoom()
-    }, Math.ceil(waitMs))
-  }
-
-  /** order = "flush" without a journal: so many cuts wait for the backing that the guest has to. */
-  get #behind(): boolean { return this.#shell.journal === null && this.index.frozenCuts >= limits.flushCutsMax }
-
-  /** Its logs have all of the region that the volume may have. */
-  get #overQuota(): boolean {
-    const { quotaBytes = null } = this.#options
-    return quotaBytes !== null && this.logBytes > quotaBytes && !this.index.empty
-  }
-
-  /** How long the backing has been without the oldest thing that it lacks. */
-  get #dirtyAgeMs(): number { return this.#dirtySinceMs === null ? 0 : this.#shell.nowMs() - this.#dirtySinceMs }
-  get #tooOld(): boolean { return this.#options.maxDirtyAgeMs !== null && this.#dirtyAgeMs > this.#options.maxDirtyAgeMs }
 
   submit(request: GuestRequest): void {
     const bytes = request.lengthSectors * 512
@@ -352,7 +321,7 @@ export class Volume implements GuestVolume {
       this.index.inherit(await inheritedLevels(holder, claim, this.#options.order === 'flush'))
       await this.check.beforeServing(claim, from)
       this.#ownedSinceMs = this.#shell.nowMs()
-      this.destager.resume()
+      this.cuts.destager.resume()
     }
     if (this.claim !== claim) return
     const self = holder.self
@@ -408,7 +377,7 @@ export class Volume implements GuestVolume {
     this.#handingOver = false
     this.writes.end()
     this.#flushes.end()
-    this.destager.stop()
+    this.cuts.destager.stop()
     void this.#shell.journal?.forget()
     for (const frontEnd of this.#frontEnds) frontEnd.onLost()
     this.#bases.fail(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host any more${reason === null ? '' : `: ${reason}`}`))
@@ -423,40 +392,8 @@ export class Volume implements GuestVolume {
     return { ...report, quiet: known && this.#outstandingWrites === 0 }
   }
 
-  /**
-   * This host's log of the epoch is not what was written. True: other members have it, and a claim change that leaves
-   * this host out of its holders is on its way; from then on it is read, and destaged, from them.
-   */
-  #leave(epoch: Epoch, reason: string): boolean {
-    const { claim } = this, self = this.#shell.holder.self
-    if (claim === null) return false
-    const holders = epoch === claim.epoch ? claim.set : claim.inherited.find((log) => log.epoch === epoch)?.holders ?? []
-    if (!hasMember(holders, self) || holders.length < 2) return false
-    if (!this.driver.state.damaged.has(epoch)) this.#shell.warn(`${reason}; what this host has of epoch ${epoch} is given up, and its other holders are read`)
-    this.driver.dispatch({ type: 'damaged', epoch })
-    return true
-  }
-
-  /** A guest's read found it. */
-  #rotten(offsetBytes: number): 'again' | 'wait' | 'fail' {
-    const { region } = this.#shell.holder, log = region.logAt(offsetBytes)
-    // It was let go of meanwhile: the newest version is elsewhere.
-    if (log === undefined || log.volume !== this.id) return 'again'
-    const reason = `the data at byte ${offsetBytes} of region ${region.path}, epoch ${log.epoch} of volume ${this.name}, is not what was written`
-    if (this.#leave(log.epoch, reason)) return 'wait'
-    this.#failRegion(reason)
-    return 'fail'
-  }
-
   /** A scrub found it, before a cut would have. */
-  rotFound(epoch: Epoch, reason: string): void { if (this.#serving && !this.#leave(epoch, reason)) this.#failRegion(reason) }
-
-  #failRegion(reason: string): void {
-    if (this.#regionFailure !== null) return
-    this.#regionFailure = `the region ${this.#shell.holder.region.path} failed (${reason}); writes wait, and nothing is destaged, until another host takes over`
-    this.#shell.warn(this.#regionFailure)
-    this.#bases.fail(new Failure(EXIT.damaged, this.#regionFailure))
-  }
+  rotFound(epoch: Epoch, fact: string): void { if (this.#serving && !this.#rot.leave(epoch, fact)) this.#rot.failRegion(fact) }
 
   // --- other hosts ------------------------------------------------------------------------------------------------------------
 
@@ -479,7 +416,7 @@ export class Volume implements GuestVolume {
         if (this.writes.memberStored(peer.host, message.epoch, message.won)) this.#flushes.connected(peer.host)
         break
       case 'flushed': this.#flushes.memberFlushed(peer.host, message.epoch, message.won); break
-      case 'trimmed': this.#bases.known(peer.host, message.base); this.#considerCut(); break
+      case 'trimmed': this.#bases.known(peer.host, message.base); this.cuts.consider(); break
       case 'refused':
         if (this.#serving && message.epoch === this.claim!.epoch) this.#late(peer.host, message.reason)
         break
@@ -542,85 +479,13 @@ export class Volume implements GuestVolume {
       (!this.claim!.quarantine || this.#quarantineOver)
   }
 
-  /** What is dirty after the next cut was written from here on. */
-  #freeze(): void {
-    this.#frozenAtMs = this.#shell.nowMs()
-    this.index.freeze(this.writes.epoch!.ackedWon)
-  }
-
-  /** order = "flush": the next cut ends here. */
-  #boundary(): void {
-    if (this.#options.order !== 'flush' || this.claim?.mode === 'write-through' || this.index.active.empty) return
-    // While nothing is destaged, or not fast enough, levels join; then only the journal keeps the order.
-    const join = this.operations.heldAt !== null || this.index.frozenCuts >= limits.flushCutsMax
-    if (join && this.#shell.journal !== null) this.index.passFlush()
-    else this.#freeze()
-  }
-
-  /** Records in the own region that a cut is about to take its data from. */
-  async #verify(cut: Won, checked?: RecordVisitor): Promise<void> {
-    const { holder } = this.#shell, claim = this.claim!, pin = holder.region.pinReads()
-    let damaged = claim.epoch
-    const ends = new Map<number, number>([[claim.epoch, cut]])
-    for (const log of claim.inherited) if (hasMember(log.holders, holder.self)) ends.set(log.epoch, Math.min(cut, log.start + log.kept))
-    try {
-      for (const log of holder.region.logs(claim.volume)) {
-        damaged = log.epoch
-        await log.verify(this.base, toWon(ends.get(log.epoch) ?? 0), checked)
-      }
-    } catch (error) {
-      if (error instanceof RecordDamage && !this.#leave(damaged, error.fact)) this.#failRegion(error.message)
-      throw error
-    } finally {
-      holder.region.unpinReads(pin)
-    }
-  }
-
-  /**
-   * The logs must be able to show whatever the backing has: else, after a loss of power, a block that a later cut wrote is
-   * in no log, is not what the samples say, and looks like a restored image (H64). In write-through, where each flush
-   * would be waited for by the guest, there are no samples instead.
-   */
-  async #secure(cut: Won): Promise<void> {
-    const { region } = this.#shell.holder, volume = this.id!
-    if (this.claim!.mode === 'write-through') {
-      if (region.volumeState(volume).samples !== undefined) await region.saveVolumeState(volume, { base: this.base })
-      return
-    }
-    let flushed: Promise<void> | null = null
-    while (this.#serving && this.#regionFailure === null && this.writes.epoch!.powerSafe < cut) {
-      flushed ??= new Promise((resolve) => { this.#flushes.submit({ complete: () => resolve() }) })
-      // Not for ever: a claim change makes it safe too, a lost claim never.
-      await Promise.race([flushed, sleep(limits.destagePauseMs)])
-    }
-    if (!this.#serving || this.#regionFailure !== null) throw new Error(this.#regionFailure ?? 'the volume was lost')
-  }
-
-  async #retire(cut: Won, levels: readonly Level[], extents: readonly Extents[], samples: readonly BlockSample[]): Promise<void> {
-    const { holder, clean } = this.#shell
-    if (this.claim!.quarantine) await this.#leaveQuarantine()
-    const volume = this.id!
-    if (cut > this.base) await holder.region.saveVolumeState(volume, { base: cut, samples: this.claim!.mode === 'write-through' ? [] : samples })
-    await clean?.absorb(extents)
-    this.index.retire(levels)
-    await holder.trim(volume, cut)
+  #retired(cut: Won): void {
     this.writes.destaged(cut)
     this.#reads.recheck()
-    const claim = this.claim!
-    const others = new Set([...claim.set, ...claim.inherited.flatMap((log) => log.holders)].map((m) => m.host))
-    others.delete(holder.self.host)
-    for (const host of others) this.#pushTrim(host, volume, claim.epoch)
-    this.#dirtySinceMs = this.index.empty ? null : this.#frozenAtMs
     this.#progressed()
     this.#bases.wake()
     this.#room()
     this.writes.pump()
-  }
-
-  async #leaveQuarantine(): Promise<void> {
-    this.driver.dispatch({ type: 'quarantineOver' })
-    while (this.#serving && this.claim!.quarantine) await sleep(limits.destagePauseMs)
-    if (!this.#serving) throw new Error('the claim was lost at the end of quarantine')
   }
 
   /** For people; null: not known. */
@@ -629,47 +494,21 @@ export class Volume implements GuestVolume {
     const ms = (bytes: number, rate: number): number | null => bytes === 0 ? 0 : rate > 0 ? Math.round((bytes / rate) * 1000) : null
     return {
       drainedInMs: ms(this.index.dirtyBytes, destage), fullInMs: ms(region.freeSegments * region.segmentBytes, log),
-      dirtyAgeMs: this.#dirtyAgeMs, frozenAt: hold?.target ?? null, frozenForMs: hold === null ? null : Math.max(0, hold.untilMs - this.#shell.nowMs()),
+      dirtyAgeMs: this.cuts.dirtyAgeMs, frozenAt: hold?.target ?? null, frozenForMs: hold === null ? null : Math.max(0, hold.untilMs - this.#shell.nowMs()),
       freezeBroken: hold?.broken ?? null,
     }
   }
 
   #progressed(): void {
     // With the write cache off every acknowledgement is a flush.
-    if (this.writes.durable) this.#boundary()
+    if (this.writes.durable) this.cuts.boundary()
     const state = this.driver.state
     const dirty = !this.index.empty
-    if (dirty) this.#dirtySinceMs ??= this.#shell.nowMs()
+    if (dirty) this.cuts.dirtied()
     const inheritedDone = this.index.inherited.length === 0
     const drained = !dirty && this.index.frozenCuts === 0
     if (state.drained !== drained || state.inheritedDone !== inheritedDone) this.driver.dispatch({ type: 'progress', drained, inheritedDone })
-    if (this.claim?.mode === 'write-through' && dirty) this.#considerCut()
-  }
-
-  #considerCut(): void {
-    const now = this.#shell.nowMs()
-    // A region that failed can make no base durable: a cut would be written again and again.
-    if (!this.#serving || this.#regionFailure !== null || this.destager.busy || now < this.#notBeforeMs || !this.#mayDestage()) return
-    const endOfQuarantine = this.claim!.quarantine
-    if (this.index.empty && !endOfQuarantine && !this.#bases.wanted) return
-    if (this.base >= (this.operations.heldAt ?? Infinity)) return
-    // Flushes of the guest lie between two cuts: the one before must never be written over this one again (R16).
-    if (this.#options.order === 'flush' && !this.#bases.reached(this.base)) return
-    const region = this.#shell.holder.region, roomBytes = Math.min(region.segmentCount * region.segmentBytes, this.#options.quotaBytes ?? Infinity)
-    // A hand-over that could not seal every member leaves an older log with fewer copies than were asked for.
-    const thin = this.claim!.inherited.some((log) => log.start + log.kept > this.base && log.holders.length <= this.#options.policy.copies)
-    const due = thin || endOfQuarantine || this.index.frozenCuts > 0 || this.operations.cutWanted || this.writes.acksFrozen || this.claim!.mode === 'write-through' || this.#refusedRoom ||
-      now - (this.#dirtySinceMs ?? now) >= this.#options.destageDelayMs || this.#fill > 0.75 ||
-      // A cut frees nothing before its end: in a small region it has to be small too.
-      this.index.dirtyBytes >= Math.min(this.#options.destageAtBytes, roomBytes / limits.cutRegionParts)
-    if (!due) return
-    this.destager.cut().then((progress) => {
-      if (!progress) this.#notBeforeMs = this.#shell.nowMs() + limits.destagePauseMs
-    }, (error: Error) => {
-      this.counters.backingErrors++
-      this.#notBeforeMs = this.#shell.nowMs() + limits.destageRetryMs
-      if (this.#serving) this.#shell.warn(`destaging stopped: ${error.message}; the data stays dirty and is tried again`)
-    }).finally(() => this.#considerCut())
+    if (this.claim?.mode === 'write-through' && dirty) this.cuts.consider()
   }
 
   // --- time -----------------------------------------------------------------------------------------------------------------------
@@ -681,7 +520,7 @@ export class Volume implements GuestVolume {
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
       this.operations.checkHold()
       this.#shell.clean?.tick()
-      this.#considerCut()
+      this.cuts.consider()
       this.#sample()
       // Segments also become free without us: a reader unpins them, or another volume of this region gives them back.
       this.writes.pump()
@@ -695,7 +534,7 @@ export class Volume implements GuestVolume {
     const now = this.#shell.nowMs()
     if (!this.#rates.due(now)) return
     const { recordBytes, backingWriteBytes } = this.counters
-    this.#rates.sample(now, { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - this.logBytes }, this.destager.busy)
+    this.#rates.sample(now, { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - this.logBytes }, this.cuts.destager.busy)
   }
 
   async #renew(): Promise<void> {
@@ -729,10 +568,10 @@ export class Volume implements GuestVolume {
     if (!this.#serving || claim === null) return { effective: 'none', reason: this.driver.state.reason }
     const copies = claim.set.length - 1
     const effective = claim.mode === 'write-through' ? 'write-through' : `write-back, ${copies} ${copies === 1 ? 'copy' : 'copies'}`
-    if (this.#regionFailure !== null) return { effective, reason: this.#regionFailure }
+    if (this.#rot.failure !== null) return { effective, reason: this.#rot.failure }
     if (this.#fenced) return { effective: 'stopped', reason: `the claim cannot be renewed for ${this.#options.failAfterMs} ms` }
     if (claim.mode === 'write-through' && this.#options.policy.mode === 'write-back') return { effective, reason: degradedReason(this.driver.state) }
-    if (this.#tooOld) return { effective, reason: `the backing is ${Math.round(this.#dirtyAgeMs / 1000)} s behind, more than max_dirty_age; writes wait` }
+    if (this.#admission.tooOld) return { effective, reason: `the backing is ${Math.round(this.cuts.dirtyAgeMs / 1000)} s behind, more than max_dirty_age; writes wait` }
     if (this.writes.acksFrozen) return { effective: 'draining to write-through', reason: degradedReason(this.driver.state) }
     return { effective, reason: null }
   }
@@ -746,7 +585,7 @@ export class Volume implements GuestVolume {
     if (!this.#serving) return this.claim?.owner.host === self && this.claim.released !== true ? 'dirty' : 'notOwner'
     const until = this.#shell.nowMs() + timeoutMs
     while (this.#serving && this.#shell.nowMs() < until) {
-      if (this.index.empty && !this.claim!.quarantine && this.driver.state.attempt === null && !this.destager.busy) {
+      if (this.index.empty && !this.claim!.quarantine && this.driver.state.attempt === null && !this.cuts.destager.busy) {
         await this.#shell.journal?.remove()
         this.driver.dispatch({ type: 'release' })
         while (this.#serving && this.driver.state.attempt !== null && this.#shell.nowMs() < until) await sleep(5)
@@ -769,9 +608,9 @@ export class Volume implements GuestVolume {
 
   async stop(): Promise<void> {
     if (this.#tick !== null) clearInterval(this.#tick)
-    if (this.#paced !== null) clearTimeout(this.#paced)
+    this.#admission.stop()
     this.#remote.close()
-    this.destager.stop()
+    this.cuts.destager.stop()
     this.driver.stop()
     await this.writes.freeze()
     await this.#shell.journal?.forget()
@@ -781,10 +620,7 @@ export class Volume implements GuestVolume {
   /** Gives its memory back. It was stopped, and nothing of it is under way. */
   close(): void {
     this.writes.close()
-    this.destager.close()
+    this.cuts.destager.close()
     this.#reads.close()
   }
 }
-
-/** A zeroing moves nothing, however long it is. */
-const bytesOf = (request: GuestRequest): number => request.kind === REQUEST_KIND.write ? request.lengthSectors * 512 : 0

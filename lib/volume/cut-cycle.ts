@@ -1,0 +1,209 @@
+/** The life of cuts: when one begins, what has to be true before it goes to the backing, and what its end leads to. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { hasMember, type Claim } from '../core/claim.js'
+import type { BlockSample } from '../core/fingerprint.js'
+import { won as toWon, type Epoch, type Won } from '../core/units.js'
+import { limits } from '../limits.js'
+import type { CleanBlocks, Extents } from '../ports/clean.js'
+import type { RecordVisitor } from '../ports/region.js'
+import { RecordDamage } from '../region/verify-records.js'
+import type { Holder } from '../replica/holder.js'
+import type { Admission } from './admission.js'
+import type { BaseWatch } from './base-watch.js'
+import type { Counters } from './counters.js'
+import { Destager, type DestageOrder, type DestageShell } from './destager.js'
+import type { FlushPath } from './flush-path.js'
+import type { Operations } from './operations.js'
+import type { OwnershipDriver } from './ownership-driver.js'
+import type { Rot } from './rot.js'
+import type { Level, VolumeIndex } from './volume-index.js'
+import type { WritePath } from './write-path.js'
+
+export interface CutOptions {
+  /** Dirty data waits this long, or until there is this much of it, before a cut begins. */
+  readonly destageDelayMs: number
+  readonly destageAtBytes: number
+  /** What the backing is worth if every log is lost. */
+  readonly order: DestageOrder
+  /** Copies that are asked for. */
+  readonly copies: number
+}
+
+/** What the destager needs and the cycle does not. */
+type DestageParts = Pick<DestageShell, 'region' | 'backing' | 'journal' | 'remote' | 'cutMemory'>
+
+export interface CutShell extends DestageParts {
+  readonly holder: Holder
+  readonly clean: CleanBlocks | null
+  readonly index: VolumeIndex
+  readonly counters: Counters
+  readonly driver: OwnershipDriver
+  readonly writes: WritePath
+  readonly flushes: FlushPath
+  readonly bases: BaseWatch
+  readonly rot: Rot
+  operations(): Operations
+  admission(): Admission
+  serving(): boolean
+  /** Owner, able to renew, not sealed, no claim change under way, no quarantine that still runs. */
+  mayDestage(): boolean
+  base(): Won
+  /** A guest's write found no room. */
+  guestWaits(): boolean
+  /** This host learns of the new base. */
+  tell(host: string, volume: string, epoch: Epoch): void
+  /** The base has risen: reads and writes that waited for it go on. */
+  retired(cut: Won): void
+  nowMs(): number
+  warn(message: string): void
+}
+
+export class CutCycle {
+  readonly destager: Destager
+  readonly #options: CutOptions
+  readonly #shell: CutShell
+  #dirtySinceMs: number | null = null
+  #frozenAtMs = 0
+  #notBeforeMs = 0
+
+  constructor(options: CutOptions, shell: CutShell) {
+    this.#options = options
+    this.#shell = shell
+    const { region, backing, journal, remote, cutMemory, index, counters } = shell
+    this.destager = new Destager({
+      region, backing, journal, remote, cutMemory, index, counters, order: options.order, mayDestage: () => shell.mayDestage(),
+      context: () => ({ volume: this.#claim.volume, epoch: this.#claim.epoch, base: shell.base(), mode: this.#claim.mode }),
+      freeze: () => this.freeze(), upTo: () => shell.operations().heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
+      verify: (cut, checked) => this.#verify(cut, checked), secure: (cut) => this.#secure(cut),
+      retire: (cut, levels, extents, samples) => this.#retire(cut, levels, extents, samples), warn: (m) => shell.warn(m),
+    })
+  }
+
+  get #claim(): Claim { return this.#shell.driver.state.claim! }
+
+  /** How long the backing has been without the oldest thing that it lacks. */
+  get dirtyAgeMs(): number { return this.#dirtySinceMs === null ? 0 : this.#shell.nowMs() - this.#dirtySinceMs }
+
+  /** Something is dirty now. */
+  dirtied(): void { this.#dirtySinceMs ??= this.#shell.nowMs() }
+
+  // --- where cuts end ----------------------------------------------------------------------------------------------------------
+
+  /** What is dirty after the next cut was written from here on. */
+  freeze(): void {
+    this.#frozenAtMs = this.#shell.nowMs()
+    this.#shell.index.freeze(this.#shell.writes.epoch!.ackedWon)
+  }
+
+  /** The guest flushed. order = "flush": the next cut ends here. */
+  boundary(): void {
+    const { index, journal, driver } = this.#shell
+    if (this.#options.order !== 'flush' || driver.state.claim?.mode === 'write-through' || index.active.empty) return
+    // While nothing is destaged, or not fast enough, levels join; then only the journal keeps the order.
+    const join = this.#shell.operations().heldAt !== null || index.frozenCuts >= limits.flushCutsMax
+    if (join && journal !== null) index.passFlush()
+    else this.freeze()
+  }
+
+  // --- when they begin -----------------------------------------------------------------------------------------------------------
+
+  /** Begins a cut if one is due. */
+  consider(): void {
+    const { driver, rot, index, bases, counters } = this.#shell
+    // A region that failed can make no base durable: a cut would be written again and again.
+    if (!this.#shell.serving() || rot.failure !== null || this.destager.busy || this.#shell.nowMs() < this.#notBeforeMs || !this.#shell.mayDestage()) return
+    const base = this.#shell.base()
+    if (index.empty && !this.#claim.quarantine && !bases.wanted) return
+    if (base >= (this.#shell.operations().heldAt ?? Infinity)) return
+    // Flushes of the guest lie between two cuts: the one before must never be written over this one again (R16).
+    if (this.#options.order === 'flush' && !bases.reached(base)) return
+    if (!this.#due(base)) return
+    this.destager.cut().then((progress) => {
+      if (!progress) this.#notBeforeMs = this.#shell.nowMs() + limits.destagePauseMs
+    }, (error: Error) => {
+      counters.backingErrors++
+      this.#notBeforeMs = this.#shell.nowMs() + limits.destageRetryMs
+      if (driver.state.phase === 'serving') this.#shell.warn(`destaging stopped: ${error.message}; the data stays dirty and is tried again`)
+    }).finally(() => this.consider())
+  }
+
+  #due(base: Won): boolean {
+    const { index, writes } = this.#shell, { destageDelayMs, destageAtBytes, copies } = this.#options, claim = this.#claim
+    const admission = this.#shell.admission()
+    // A hand-over that could not seal every member leaves an older log with fewer copies than were asked for.
+    const thin = claim.inherited.some((log) => log.start + log.kept > base && log.holders.length <= copies)
+    const wanted = claim.quarantine || index.frozenCuts > 0 || this.#shell.operations().cutWanted || writes.acksFrozen || claim.mode === 'write-through'
+    const full = this.#shell.guestWaits() || admission.fill > CUT_FROM_FILL
+    return thin || wanted || full || this.dirtyAgeMs >= destageDelayMs ||
+      // A cut frees nothing before its end: in a small region it has to be small too.
+      index.dirtyBytes >= Math.min(destageAtBytes, admission.roomBytes / limits.cutRegionParts)
+  }
+
+  // --- before the backing gets anything --------------------------------------------------------------------------------------------
+
+  /** Records in the own region that a cut is about to take its data from. */
+  async #verify(cut: Won, checked?: RecordVisitor): Promise<void> {
+    const { holder, rot } = this.#shell, claim = this.#claim, pin = holder.region.pinReads()
+    let damaged = claim.epoch
+    const ends = new Map<number, number>([[claim.epoch, cut]])
+    for (const log of claim.inherited) if (hasMember(log.holders, holder.self)) ends.set(log.epoch, Math.min(cut, log.start + log.kept))
+    try {
+      for (const log of holder.region.logs(claim.volume)) {
+        damaged = log.epoch
+        await log.verify(this.#shell.base(), toWon(ends.get(log.epoch) ?? 0), checked)
+      }
+    } catch (error) {
+      if (error instanceof RecordDamage && !rot.leave(damaged, error.fact)) rot.failRegion(error.message)
+      throw error
+    } finally {
+      holder.region.unpinReads(pin)
+    }
+  }
+
+  /**
+   * The logs must be able to show whatever the backing has: else, after a loss of power, a block that a later cut wrote is
+   * in no log, is not what the samples say, and looks like a restored image (H64). In write-through, where each flush
+   * would be waited for by the guest, there are no samples instead.
+   */
+  async #secure(cut: Won): Promise<void> {
+    const { holder: { region }, writes, flushes, rot } = this.#shell, { volume } = this.#claim
+    if (this.#claim.mode === 'write-through') {
+      if (region.volumeState(volume).samples !== undefined) await region.saveVolumeState(volume, { base: this.#shell.base() })
+      return
+    }
+    let flushed: Promise<void> | null = null
+    while (this.#shell.serving() && rot.failure === null && writes.epoch!.powerSafe < cut) {
+      flushed ??= new Promise((resolve) => { flushes.submit({ complete: () => resolve() }) })
+      // Not for ever: a claim change makes it safe too, a lost claim never.
+      await Promise.race([flushed, sleep(limits.destagePauseMs)])
+    }
+    if (!this.#shell.serving() || rot.failure !== null) throw new Error(rot.failure ?? 'the volume was lost')
+  }
+
+  // --- when it has everything --------------------------------------------------------------------------------------------------------
+
+  async #retire(cut: Won, levels: readonly Level[], extents: readonly Extents[], samples: readonly BlockSample[]): Promise<void> {
+    const { holder, clean, index } = this.#shell
+    if (this.#claim.quarantine) await this.#leaveQuarantine()
+    const { volume } = this.#claim
+    if (cut > this.#shell.base()) await holder.region.saveVolumeState(volume, { base: cut, samples: this.#claim.mode === 'write-through' ? [] : samples })
+    await clean?.absorb(extents)
+    index.retire(levels)
+    await holder.trim(volume, cut)
+    const claim = this.#claim
+    const others = new Set([...claim.set, ...claim.inherited.flatMap((log) => log.holders)].map((m) => m.host))
+    others.delete(holder.self.host)
+    for (const host of others) this.#shell.tell(host, volume, claim.epoch)
+    this.#dirtySinceMs = index.empty ? null : this.#frozenAtMs
+    this.#shell.retired(cut)
+  }
+
+  async #leaveQuarantine(): Promise<void> {
+    this.#shell.driver.dispatch({ type: 'quarantineOver' })
+    while (this.#shell.serving() && this.#claim.quarantine) await sleep(limits.destagePauseMs)
+    if (!this.#shell.serving()) throw new Error('the claim was lost at the end of quarantine')
+  }
+}
+
+/** Share of the region in use from which a cut does not wait for its time. */
+const CUT_FROM_FILL = 0.75
