@@ -165,6 +165,8 @@ export const limits = {
   /** The journal's table in memory, and what a journal may hold at the most when it is read back. */
   journalEntriesMax: 4_000_000,
   destageRetryMs: 500,
+  /** Disks of one VM wait so long for each other before they are cut one by one. */
+  groupWaitMs: 10_000,
   /** Blocks of a backing's fingerprint, places of a cut that are remembered, and how long a look at them may keep a guest waiting. */
   fingerprintBlocks: FINGERPRINT_BLOCKS,
   cutSamples: CUT_SAMPLES,

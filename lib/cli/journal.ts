@@ -3,6 +3,7 @@ import { closeSync, existsSync, openSync } from 'node:fs'
 import { heldName, imagePath } from '../backing/guard.js'
 import { lockImage } from '../backing/image-lock.js'
 import { EXIT, Failure } from '../core/failure.js'
+import { decideRound } from '../core/journal-round.js'
 import { applyJournal, checkJournal, isPending, newestJournal, type FoundJournal } from '../journal/recovery.js'
 import { removeSlots, slotPaths } from '../journal/file-slots.js'
 import type { JournalArguments } from './program.js'
@@ -19,21 +20,47 @@ export function show(image: string, options: JournalArguments): void {
   if (newest === null) { process.stdout.write(`${image} has no journal\n`); return }
   const { path, header } = newest
   process.stdout.write(`${path}: the cut at write ${header.cut} of volume ${header.volume}, epoch ${header.epoch}, ${header.entryCount} extents; ` +
-    `${isPending(newest) ? 'it may not be on the image' : 'it is on the image'}\n`)
+    `${isPending(newest) ? 'it may not be on the image' : 'it is on the image'}${header.round === null ? '' : `; cut together with the other disks of its VM (round ${header.round.slice(0, 8)})`}\n`)
 }
 
-export async function apply(image: string, options: JournalArguments): Promise<void> {
-  const newest = found(stemOf(image, options))
-  if (!isPending(newest)) { process.stdout.write(`${image}: ${newest === null ? 'there is no journal' : 'the journal\'s newest cut is on the image already'}; nothing was changed\n`); return }
-  const path = imagePath(ownName(image)), locked = lockedImage(path)
-  try {
-    const entries = checkJournal(newest, options.progress ? progressLine('checking the journal') : () => undefined)
-    applyJournal(newest, entries, path)
-  } finally {
-    closeSync(locked)
+/** One image, or all disks of a VM: those are brought to one instant, or nothing is changed. */
+export async function apply(images: readonly string[], options: JournalArguments): Promise<void> {
+  if (options.journal !== undefined && images.length > 1) throw new Failure(EXIT.usage, '--journal is for one image; give each of several disks\' journals beside its image')
+  const newest = images.map((image) => found(stemOf(image, options)))
+  const decision = decideRound(newest.map((journal) => journal?.header ?? null))
+  if (images.length > 1 && decision.kind === 'apart') {
+    throw new Failure(EXIT.unsafe, `these images cannot be brought to one instant: ${decision.reason}; nothing was changed. ` +
+      '"holdfast journal apply IMAGE" brings each of them to a state that its disk once had, but not to the same instant')
   }
-  await removeSlots(stemOf(image, options))
-  process.stdout.write(`${path} is now the disk as of write ${newest.header.cut}; the journal is gone\n`)
+  const discarded = images.length > 1 && decision.kind === 'discard' ? decision.disks : []
+  const locks: number[] = []
+  try {
+    for (const image of images) locks.push(lockedImage(imagePath(ownName(image))))
+    // All of it is checked before anything is changed.
+    const checked = newest.map((journal, i) => isPending(journal) && !discarded.includes(i)
+      ? checkJournal(journal, options.progress ? progressLine(`checking the journal of ${images[i]}`) : () => undefined) : null)
+    for (const [i, image] of images.entries()) {
+      const journal = newest[i]!
+      if (journal !== null && checked[i] !== null) applyJournal(journal, checked[i], imagePath(ownName(image)))
+    }
+    for (const [i, image] of images.entries()) await finish(image, newest[i]!, discarded.includes(i), options)
+  } finally {
+    for (const fd of locks) closeSync(fd)
+  }
+}
+
+/** The image is as it shall be: its journal goes. */
+async function finish(image: string, journal: FoundJournal | null, discarded: boolean, options: JournalArguments): Promise<void> {
+  const say = (text: string): void => { process.stdout.write(`${text}\n`) }
+  if (journal !== null && discarded) {
+    await removeSlots(stemOf(image, options))
+    say(`${image} stays the disk as of write ${journal.header.base}: the others do not have its last cut, so nobody has applied it; its journal is gone`)
+  } else if (isPending(journal)) {
+    await removeSlots(stemOf(image, options))
+    say(`${imagePath(ownName(image))} is now the disk as of write ${journal.header.cut}; the journal is gone`)
+  } else {
+    say(`${image}: ${journal === null ? 'there is no journal' : 'the journal\'s newest cut is on the image already'}; nothing was changed`)
+  }
 }
 
 export async function discard(image: string, options: JournalArguments): Promise<void> {

@@ -29,6 +29,10 @@ export interface JournalHeader {
   readonly tableOffset: number
   readonly tableCrc: number
   readonly state: JournalState
+  /** The common cut of a VM's disks that it belongs to, 32 hexadecimal digits; null: it is of this disk alone. */
+  readonly round: string | null
+  /** That of the cut before. */
+  readonly previousRound: string | null
 }
 
 export interface JournalEntry {
@@ -42,6 +46,9 @@ export interface JournalEntry {
 }
 
 export const tableBytes = (entryCount: number): number => roundUp(entryCount * JOURNAL_ENTRY_BYTES, BLOCK_BYTES)
+
+const NO_ROUND = '0'.repeat(32)
+const roundOf = (bytes: Uint8Array, at: number): string | null => getHex(bytes, at) === NO_ROUND ? null : getHex(bytes, at)
 
 export function encodeJournalHeader(header: JournalHeader, out: Uint8Array, crc: Crc): void {
   const view = new DataView(out.buffer, out.byteOffset, JOURNAL_HEADER_BYTES)
@@ -57,6 +64,8 @@ export function encodeJournalHeader(header: JournalHeader, out: Uint8Array, crc:
   putU64(view, 64, header.tableOffset)
   view.setUint32(72, header.entryCount, true)
   view.setUint32(76, header.state, true)
+  putHex(out, 80, header.round ?? NO_ROUND)
+  putHex(out, 96, header.previousRound ?? NO_ROUND)
   view.setUint32(8, crc(out.subarray(0, JOURNAL_HEADER_BYTES), 0), true)
 }
 
@@ -70,6 +79,7 @@ export function parseJournalHeader(bytes: Uint8Array, crc: Crc): JournalHeader |
   const header = {
     volume: uuidOf(getHex(bytes, 16)), sequence: getU64(view, 32), epoch: epoch(getU64(view, 40)), base: won(getU64(view, 48)),
     cut: won(getU64(view, 56)), tableOffset: getU64(view, 64), entryCount: view.getUint32(72, true), tableCrc: view.getUint32(12, true),
+    round: roundOf(bytes, 80), previousRound: roundOf(bytes, 96),
   }
   if (state !== JOURNAL_STATE.complete && state !== JOURNAL_STATE.retired) return null
   // A number beyond 2^53 reads as NaN.

@@ -90,7 +90,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,
     maxDirtyAgeMs: config.max_dirty_age ?? null, quotaBytes: config.quota ?? null,
   }, {
-    holder: host.holder, backing: opened.backing, cutMemory: host.cutMemory, journal, clean, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
+    holder: host.holder, backing: opened.backing, cutMemory: host.cutMemory, group: config.domain === undefined ? null : host.groupOf(config.domain), journal, clean, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
     reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
     resized: () => { device?.configChanged() }, fingerprint: (placesOfBytes) => readFingerprint(opened, placesOfBytes),
     owned: async () => {

@@ -17,6 +17,8 @@ import { CleanCache } from '../cache/clean-cache.js'
 import type { CleanVolume } from '../cache/clean-volume.js'
 import type { FileRegion } from '../region/region.js'
 import { Holder } from '../replica/holder.js'
+import { CutGroup } from '../volume/cut-group.js'
+import { native } from 'vhost-user-ts-bindings'
 import { Replica } from '../replica/replica.js'
 import type { Volume } from '../volume/volume.js'
 import { HostScrub } from './scrub.js'
@@ -61,6 +63,7 @@ export class Host implements PeerHandler, HostControl {
   readonly holder: Holder
   readonly replica: Replica
   readonly readCache: CleanCache
+  readonly #groups = new Map<string, CutGroup>()
   readonly cutMemory = new MemoryBudget(limits.cutMemoryBytes)
   readonly scrubs: HostScrub
   readonly #parts: HostParts
@@ -80,6 +83,13 @@ export class Host implements PeerHandler, HostControl {
   add(hosted: HostedVolume): void { this.#volumes.set(hosted.volume.name, hosted) }
 
   get volumes(): Iterable<HostedVolume> { return this.#volumes.values() }
+
+  /** The disks of one VM are cut together. */
+  groupOf(domain: string): CutGroup {
+    let group = this.#groups.get(domain)
+    if (group === undefined) this.#groups.set(domain, group = new CutGroup(domain, { nowMs: native.bootTimeMs, warn: (m) => this.#parts.log.warn(m) }))
+    return group
+  }
 
   dialed(host: string): DialedPeer | undefined { return this.#parts.network?.dialed.get(host) }
   accepted(host: string): AcceptedPeer | undefined { return this.#parts.network?.accepted.get(host) }

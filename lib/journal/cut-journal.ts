@@ -48,7 +48,7 @@ interface Slot {
 export class SlottedJournal implements CutJournal {
   readonly #slots: JournalSlots
   #open: readonly [Slot, Slot] | null = null
-  #present: { readonly slot: Slot; readonly cut: JournalCut; readonly sequence: number } | null = null
+  #present: { readonly slot: Slot; readonly cut: JournalCut; readonly sequence: number; readonly previousRound: string | null } | null = null
   #entries: JournalEntry[] = []
   #endBytes = 0
   outstandingWrites = 0
@@ -71,7 +71,9 @@ export class SlottedJournal implements CutJournal {
     await slot.marking
     // A header that may count must not stand above payloads that are being overwritten.
     if (slot.unknown) await this.#writeHeader(slot, null, true)
-    this.#present = { slot, cut, sequence: (newest?.sequence ?? 0) + 1 }
+    // A cut that is written once more has its round still to be finished.
+    const again = newest !== null && cut.round !== null && newest.round === cut.round
+    this.#present = { slot, cut, sequence: (newest?.sequence ?? 0) + 1, previousRound: (again ? newest.previousRound : newest?.round) ?? null }
     this.#entries = []
     this.#endBytes = JOURNAL_HEADER_BYTES
   }
@@ -112,7 +114,7 @@ export class SlottedJournal implements CutJournal {
   }
 
   async commit(): Promise<void> {
-    const { slot, cut, sequence } = this.#present!
+    const { slot, cut, sequence, previousRound } = this.#present!
     const tableOffset = this.#endBytes, entryCount = this.#entries.length
     const table = new AlignedMemory(Math.max(BLOCK_BYTES, tableBytes(entryCount)))
     try {
@@ -122,11 +124,16 @@ export class SlottedJournal implements CutJournal {
         await this.#write(table.address + at, Math.min(limits.destageWriteBytesMax, bytes.length - at), tableOffset + at, false)
       }
       await operation((target) => slot.file.flush(target, 0))
-      await this.#writeHeader(slot, { ...cut, sequence, tableOffset, entryCount, tableCrc: crc(bytes, 0), state: JOURNAL_STATE.complete }, true)
+      await this.#writeHeader(slot, { ...cut, sequence, previousRound, tableOffset, entryCount, tableCrc: crc(bytes, 0), state: JOURNAL_STATE.complete }, true)
     } finally {
       table.free()
     }
     this.#entries = []
+  }
+
+  async leaveRound(): Promise<void> {
+    const { slot } = this.#present!
+    await this.#writeHeader(slot, { ...slot.header!, round: null }, true)
   }
 
   retired(): void {

@@ -46,6 +46,8 @@ export interface JournalCut {
   readonly epoch: Epoch
   readonly base: Won
   readonly cut: Won
+  /** The common cut of a VM's disks that it belongs to; null: it is of this disk alone. */
+  readonly round: string | null
 }
 
 /**
@@ -66,6 +68,8 @@ export interface CutJournal {
   addImage(memory: AlignedBytes, lengthBytes: number, groups: JournalGroups): Promise<void>
   /** Everything of the cut is power-safe in the journal when this resolves: now it may be applied. */
   commit(): Promise<void>
+  /** The committed cut belongs to no common round after all, durable when it resolves: before it is applied. */
+  leaveRound(): Promise<void>
   /** The cut is on the backing, flushed. A mark that is lost means that it is applied once more. */
   retired(): void
   /** Another host may write to it from now on: nothing known of it counts any more. */

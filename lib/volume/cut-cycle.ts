@@ -11,6 +11,7 @@ import type { Holder } from '../replica/holder.js'
 import type { Admission } from './admission.js'
 import type { BaseWatch } from './base-watch.js'
 import type { Counters } from './counters.js'
+import type { CutGroup, CutRound, GroupMember } from './cut-group.js'
 import { Destager, type DestageOrder, type DestageShell } from './destager.js'
 import type { FlushPath } from './flush-path.js'
 import type { Operations } from './operations.js'
@@ -33,6 +34,9 @@ export interface CutOptions {
 type DestageParts = Pick<DestageShell, 'region' | 'backing' | 'journal' | 'remote' | 'cutMemory'>
 
 export interface CutShell extends DestageParts {
+  readonly name: string
+  /** With the other disks of the VM; null: there are none. */
+  readonly group: CutGroup | null
   readonly holder: Holder
   readonly clean: CleanBlocks | null
   readonly index: VolumeIndex
@@ -62,6 +66,7 @@ export class CutCycle {
   readonly destager: Destager
   readonly #options: CutOptions
   readonly #shell: CutShell
+  readonly #member: GroupMember
   #dirtySinceMs: number | null = null
   #frozenAtMs = 0
   #notBeforeMs = 0
@@ -77,6 +82,11 @@ export class CutCycle {
       verify: (cut, checked) => this.#verify(cut, checked), secure: (cut) => this.#secure(cut),
       retire: (cut, levels, extents, samples) => this.#retire(cut, levels, extents, samples), warn: (m) => shell.warn(m),
     })
+    this.#member = {
+      name: shell.name, serving: () => shell.serving(), apart: () => this.#apart, ready: () => this.#ready,
+      freeze: () => this.freeze(), run: (round) => this.#start(round),
+    }
+    shell.group?.join(this.#member)
   }
 
   get #claim(): Claim { return this.#shell.driver.state.claim! }
@@ -107,24 +117,46 @@ export class CutCycle {
 
   // --- when they begin -----------------------------------------------------------------------------------------------------------
 
+  get #ready(): boolean {
+    // A region that failed can make no base durable: a cut would be written again and again.
+    return this.#shell.rot.failure === null && !this.destager.busy && this.#shell.nowMs() >= this.#notBeforeMs && this.#shell.mayDestage()
+  }
+
+  /** Why this disk's cuts cannot be common ones with the others of its VM; null: they can. */
+  get #apart(): string | null {
+    if (this.#options.order !== 'journal') return `has order = "${this.#options.order}"`
+    if (this.#claim.mode === 'write-through') return 'is in write-through'
+    return this.#shell.operations().heldAt === null ? null : 'is frozen'
+  }
+
   /** Begins a cut if one is due. */
   consider(): void {
-    const { driver, rot, index, bases, counters } = this.#shell
-    // A region that failed can make no base durable: a cut would be written again and again.
-    if (!this.#shell.serving() || rot.failure !== null || this.destager.busy || this.#shell.nowMs() < this.#notBeforeMs || !this.#shell.mayDestage()) return
+    const { index, bases } = this.#shell
+    if (!this.#shell.serving() || !this.#ready) return
     const base = this.#shell.base()
     if (index.empty && !this.#claim.quarantine && !bases.wanted) return
     if (base >= (this.#shell.operations().heldAt ?? Infinity)) return
     // Flushes of the guest lie between two cuts: the one before must never be written over this one again (R16).
     if (this.#options.order === 'flush' && !bases.reached(base)) return
     if (!this.#due(base)) return
-    this.destager.cut().then((progress) => {
+    if ((this.#shell.group?.want(this.#member) ?? 'alone') === 'alone') void this.#start(null).catch(() => undefined)
+  }
+
+  /** Resolves when the cut is on the backing; rejects, once that was said, when it is not. */
+  async #start(round: CutRound | null): Promise<void> {
+    const { driver, counters } = this.#shell
+    try {
+      const progress = await this.destager.cut(round)
       if (!progress) this.#notBeforeMs = this.#shell.nowMs() + limits.destagePauseMs
-    }, (error: Error) => {
+    } catch (error) {
       counters.backingErrors++
       this.#notBeforeMs = this.#shell.nowMs() + limits.destageRetryMs
-      if (driver.state.phase === 'serving') this.#shell.warn(`destaging stopped: ${error.message}; the data stays dirty and is tried again`)
-    }).finally(() => this.consider())
+      if (driver.state.phase === 'serving') this.#shell.warn(`destaging stopped: ${(error as Error).message}; the data stays dirty and is tried again`)
+      throw error
+    } finally {
+      // Not before the round has heard of it.
+      setImmediate(() => this.consider())
+    }
   }
 
   #due(base: Won): boolean {

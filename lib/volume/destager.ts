@@ -33,6 +33,7 @@ import type { RecordVisitor, Region } from '../ports/region.js'
 import { BouncePool } from '../io/bounce.js'
 import type { MemoryBudget } from '../io/memory-budget.js'
 import type { Counters } from './counters.js'
+import type { CutRound } from './cut-group.js'
 import { CutImage } from './cut-image.js'
 import { CutSweep } from './cut-sweep.js'
 import { groupEnd } from './extent-groups.js'
@@ -96,13 +97,13 @@ export class Destager {
   /** Bytes of the present cut that are written. */
   get progressBytes(): number { return this.#progress }
 
-  /** Runs one cut, or joins the one that runs; false when nothing may be destaged. Rejects when the backing refuses it; the data stays dirty. */
-  cut(): Promise<boolean> {
-    this.#running ??= this.#cut().finally(() => { this.#running = null })
+  /** Runs one cut, alone or as its disk's part of a common `round`, or joins the one that runs; false when nothing may be destaged. Rejects when the backing refuses it; the data stays dirty. */
+  cut(round: CutRound | null): Promise<boolean> {
+    this.#running ??= this.#cut(round).finally(() => { this.#running = null })
     return this.#running
   }
 
-  async #cut(): Promise<boolean> {
+  async #cut(round: CutRound | null): Promise<boolean> {
     await this.#allowed()
     const merged = await this.#leftJournal()
     const cut = this.#next(merged)
@@ -117,7 +118,10 @@ export class Destager {
       await this.#shell.secure(cut.cut)
       const inMemory = image?.whole === true ? image : null
       const journaled = journal !== null && (merged || this.#wantsJournal(cut))
-      if (journaled) await this.#toJournal(cut, extents, inMemory, journal)
+      if (journaled) {
+        await this.#toJournal(cut, extents, inMemory, journal, round?.id ?? null)
+        if (round !== null && await round.together() === 'alone') await journal.leaveRound()
+      }
       else if (journal !== null && this.#journal === 'used') await this.#removeJournal(journal)
       await this.#toBacking(cut, extents, inMemory)
       counters.cuts++
@@ -219,11 +223,11 @@ export class Destager {
     return whole
   }
 
-  async #toJournal(cut: Cut, extents: readonly Extents[], image: CutImage | null, journal: CutJournal): Promise<void> {
+  async #toJournal(cut: Cut, extents: readonly Extents[], image: CutImage | null, journal: CutJournal, round: string | null): Promise<void> {
     this.#progress = 0
     this.#journal = 'used'
     const { volume, epoch, base } = this.#shell.context()
-    await journal.begin({ volume, epoch, base, cut: cut.cut })
+    await journal.begin({ volume, epoch, base, cut: cut.cut, round })
     const sink: Sink = {
       data: (lba, sectors, memory) => journal.addData(lba, sectors, memory),
       zero: (lba, sectors) => Promise.resolve(journal.addZero(lba, sectors)),

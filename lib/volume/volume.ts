@@ -25,6 +25,7 @@ import { Admission } from './admission.js'
 import { BackingCheck } from './backing-check.js'
 import { BaseWatch } from './base-watch.js'
 import { Counters } from './counters.js'
+import type { CutGroup } from './cut-group.js'
 import { CutCycle, type CutOptions } from './cut-cycle.js'
 import { discardDirty } from './discard.js'
 import { EpochLog } from './epoch-log.js'
@@ -61,6 +62,8 @@ export interface VolumeShell {
   readonly clean: CleanBlocks | null
   /** What the cuts of all volumes may have of memory. */
   readonly cutMemory: MemoryBudget
+  /** With the other disks of its VM. */
+  readonly group?: CutGroup | null
   readonly store: ClaimStore
   dialed(host: string): DialedPeer | undefined
   accepted(host: string): AcceptedPeer | undefined
@@ -157,7 +160,7 @@ export class Volume implements GuestVolume {
   #makeCuts(): CutCycle {
     const { holder, backing, journal, clean, cutMemory } = this.#shell, { destageDelayMs, destageAtBytes, order, policy } = this.#options
     return new CutCycle({ destageDelayMs, destageAtBytes, order, copies: policy.copies }, {
-      holder, region: holder.region, backing, journal, clean, cutMemory, remote: this.#remote, index: this.index, counters: this.counters, driver: this.driver,
+      name: this.name, group: this.#shell.group ?? null, holder, region: holder.region, backing, journal, clean, cutMemory, remote: this.#remote, index: this.index, counters: this.counters, driver: this.driver,
       writes: this.writes, flushes: this.#flushes, bases: this.#bases, rot: this.#rot, operations: () => this.operations, admission: () => this.#admission,
       serving: () => this.#serving, mayDestage: () => this.#mayDestage(), base: () => this.base, guestWaits: () => this.#refusedRoom,
       tell: (host, volume, epoch) => this.#pushTrim(host, volume, epoch), retired: (cut) => this.#retired(cut),

@@ -10,7 +10,7 @@ t.test('what is written over during a cut is still read from the log after it', 
   guest.ask(REQUEST_KIND.write, 100, 60)
   t.ok(await runDry(machine))
   ring.hold = (file, kind) => file === IMAGE && kind === 'flush'
-  const cut = volume.cuts.destager.cut()
+  const cut = volume.cuts.destager.cut(null)
   t.ok(await runUntil(machine, () => ring.held === 1), 'everything is written, the flush is under way')
   guest.ask(REQUEST_KIND.write, 110, 9)
   guest.ask(REQUEST_KIND.discard, 130, 11)

@@ -7,12 +7,13 @@ import { IoRing } from '../../lib/io/ring.js'
 import { SlottedJournal } from '../../lib/journal/cut-journal.js'
 import { FileSlots, slotPaths } from '../../lib/journal/file-slots.js'
 import { applyJournal, checkJournal, isPending, newestJournal } from '../../lib/journal/recovery.js'
+import { JOURNAL_STATE } from '../../lib/core/journal.js'
 import { epoch, won } from '../../lib/core/units.js'
 import type { BlockFile, CompletionTarget } from '../../lib/ports/io.js'
 import { Workspace } from '../../fixtures/lab/workspace.js'
 
 const VOLUME = '11111111-2222-4333-8444-555555555555'
-const cutAt = (cut: number) => ({ volume: VOLUME, epoch: epoch(3), base: won(0), cut: won(cut) })
+const cutAt = (cut: number, round: string | null = null) => ({ volume: VOLUME, epoch: epoch(3), base: won(0), cut: won(cut), round })
 
 /** Passes everything on, but for what `fails` picks. */
 class FailingFile implements BlockFile {
@@ -164,4 +165,22 @@ t.test('a newer version is refused and stays as it is', async (t) => {
   t.throws(() => lab.newest(), /newer version/)
   await t.rejects(lab.journal().pending(), /newer version; nothing was changed/)
   t.ok(readFileSync(path).equals(bytes))
+})
+
+t.test('the round of a cut, and that of the cut before, are in the header; one that is left is in neither', async (t) => {
+  const lab = new Lab(t), journal = lab.journal(), [x, y, z] = ['1', '2', '3'].map((digit) => digit.repeat(32)) as [string, string, string]
+  const cut = async (number: number, round: string | null): Promise<{ round: string | null; previousRound: string | null }> => {
+    await journal.begin(cutAt(number, round))
+    await journal.commit()
+    const { header } = lab.newest()!
+    return { round: header.round, previousRound: header.previousRound }
+  }
+  t.same(await cut(1, x), { round: x, previousRound: null })
+  t.same(await cut(2, y), { round: y, previousRound: x })
+  t.same(await cut(2, y), { round: y, previousRound: x }, 'written once more')
+  t.same(await cut(3, z), { round: z, previousRound: y })
+  await journal.leaveRound()
+  t.match(lab.newest()!.header, { cut: 3, round: null, previousRound: y, state: JOURNAL_STATE.complete })
+  t.same(await cut(4, x), { round: x, previousRound: null })
+  await journal.forget()
 })
