@@ -1,5 +1,5 @@
 # make run and make test install what is missing, build, and go. Everything else is a part of them.
-.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz crash-test bench clean help
+.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz crash-test sim mutants bench clean help
 .NOTPARALLEL:
 all: build
 
@@ -16,6 +16,8 @@ help:
 	@echo 'make fuzz      attacks the device and the shim for SECONDS=60; SEED=N begins with that seed'
 	@echo 'make crash-test cuts the power of a volume under load for SECONDS=60, recovers it and checks every sector; SEED=N POINT=N'
 	@echo '               is one crash again; MUTANT=ack-before-durable, trim-before-backing-flush or skip-record-checksum must be caught'
+	@echo 'make sim       clusters in virtual time under faults, SEEDS=200 of them FROM=1; SEED=N TRACE=1 is one again, with what happened'
+	@echo 'make mutants   broken copies of the program, which the simulator must catch; MUTANT=kept-longest only that one'
 	@echo 'make bench     the data path against qemu-storage-daemon in ROUNDS=7 of SECONDS=2 each, and what a start costs: docs/performance.md;'
 	@echo '               ROWS="write4k recovery" only rows whose names begin with one of these words, JSON=1; build/bench.json'
 	@echo 'make clean     removes everything that was built, but not node_modules'
@@ -68,6 +70,15 @@ fuzz: build
 crash-test: build
 	@node --enable-source-maps dist/fixtures/crash/main.js $(if $(and $(SEED),$(filter file,$(origin SECONDS))),,--seconds $(SECONDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(POINT),--point $(POINT)) $(if $(MUTANT),--mutant $(MUTANT)) $(if $(ORDER),--order $(ORDER))
+
+SEEDS ?= 200
+FROM ?= 1
+sim: build
+	@node --enable-source-maps dist/fixtures/sim/main.js $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM)) \
+	  $(if $(HOSTS),--hosts $(HOSTS)) $(if $(STEPS),--steps $(STEPS)) $(if $(TRACE),--trace)
+
+mutants: build
+	@node dist/fixtures/sim/main.js $(if $(MUTANT),--mutant $(MUTANT),--mutants)
 
 # SECONDS has a default here that is not meant for this one.
 bench: build

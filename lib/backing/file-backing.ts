@@ -107,9 +107,10 @@ export class FileBacking implements Backing, CompletionTarget {
       const done = (result: number): void => {
         bounce.free()
         this.#narrowBusy = false
+        // Before anybody hears of this one: who does may begin another at once.
+        this.#narrow.shift()?.()
         if (result < 0) this.complete(slot, result)
         else then()
-        this.#narrow.shift()?.()
       }
       this.#narrowBusy = true
       this.#file.read(bounce.address, to - from, from, { complete: (_t, result) => {

@@ -75,6 +75,11 @@ export interface OwnershipState {
   beat: { readonly epoch: Epoch; readonly counter: number; readonly sinceMs: number } | null
   /** Epochs whose log on this host is not what was written. */
   readonly damaged: Set<Epoch>
+  /**
+   * Won, and the shell is not ready to serve it: a change of its own would seal a log that is not there yet, and keep nothing of
+   * what the shell acknowledges a moment later.
+   */
+  starting: boolean
   /** No new attempt before this time. */
   notBeforeMs: number
 }
@@ -94,6 +99,8 @@ export type OwnershipEvent =
   | { readonly type: 'damaged'; readonly epoch: Epoch }
   | { readonly type: 'selfSealed'; readonly epoch: Epoch; readonly reason: string }
   | { readonly type: 'progress'; readonly drained: boolean; readonly inheritedDone: boolean }
+  /** The shell serves this epoch. */
+  | { readonly type: 'served'; readonly epoch: Epoch }
   | { readonly type: 'quarantineOver' }
   | { readonly type: 'release' }
   /** What it failed for is settled: it is taken over anew. */
@@ -130,7 +137,7 @@ const FORGIVE_MS = 30_000
 export function newOwnership(self: Member, policy: OwnershipPolicy, newId: string, guest: GuestView): OwnershipState {
   return {
     self, policy, volume: { newId, guest }, phase: 'standby', reason: null, claim: null, reachable: [], late: new Map(),
-    wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, damaged: new Set(), notBeforeMs: 0,
+    wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, damaged: new Set(), starting: false, notBeforeMs: 0,
   }
 }
 
@@ -168,10 +175,11 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'damaged': s.damaged.add(event.epoch); break
     case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
     case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
-    case 'quarantineOver': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, clearQuarantine: true }); break
-    case 'release': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, release: true }); break
+    case 'served': if (s.claim?.epoch === event.epoch) s.starting = false; break
+    case 'quarantineOver': if (mayChange(s)) beginOwn(s, env, out, { ...UNCHANGED, clearQuarantine: true }); break
+    case 'release': if (mayChange(s)) beginOwn(s, env, out, { ...UNCHANGED, release: true }); break
     case 'revive': if (s.phase === 'failed') { s.phase = 'standby'; s.reason = null; s.wanted = true }; break
-    case 'resize': if (s.phase === 'serving' && s.attempt === null) beginOwn(s, env, out, { ...UNCHANGED, capacityBytes: event.capacityBytes }); break
+    case 'resize': if (mayChange(s)) beginOwn(s, env, out, { ...UNCHANGED, capacityBytes: event.capacityBytes }); break
     case 'policy': s.policy = { ...s.policy, mode: event.mode }; break
     case 'tick': for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break
     default: unreachable(event, 'ownership event')
@@ -179,6 +187,9 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
   proceed(s, env, out)
   return out
 }
+
+/** The running owner may begin a claim change. */
+const mayChange = (s: OwnershipState): boolean => s.phase === 'serving' && s.attempt === null && !s.starting
 
 // --- what happens next, after every event ------------------------------------------------------------------------
 
@@ -195,7 +206,10 @@ function proceed(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
     return
   }
   if (env.nowMs < s.notBeforeMs) return
-  if (s.phase === 'serving') { reviewSet(s, env, out); return }
+  if (s.phase === 'serving') {
+    if (mayChange(s)) reviewSet(s, env, out)
+    return
+  }
   if (s.wanted && s.phase !== 'failed') beginTake(s, env, out)
 }
 
@@ -453,7 +467,8 @@ function withSource(s: OwnershipState, a: Attempt, set: Member[]): { set: Member
   const keep = a.kind === 'take'
     ? a.reports.filter((r) => sameMember(r.member, claim.owner)).map((r) => r.member)
     : claim.set.filter((m) => !s.inheritedDone && !s.late.has(m.host))
-  return { set: [...set, ...keep.filter((m) => !hasMember(set, m))] }
+  // A host that was formatted anew is in the new set as another member: what it was before holds nothing any more (R5).
+  return { set: [...set, ...keep.filter((m) => !set.some((chosen) => chosen.host === m.host))] }
 }
 
 function swap(s: OwnershipState, next: Claim, kept: number, out: OwnershipEffect[]): void {
@@ -503,6 +518,7 @@ function serve(s: OwnershipState, out: OwnershipEffect[]): void {
     return
   }
   s.phase = 'serving'
+  s.starting = a.kind === 'take'
   s.reason = null
   s.inheritedDone = next.inherited.length === 0
   s.drained = s.inheritedDone

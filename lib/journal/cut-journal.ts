@@ -93,17 +93,21 @@ export class SlottedJournal implements CutJournal {
     this.#endBytes += lengthBytes
     // Each part is summed while the one before is written.
     let written: Promise<unknown> = Promise.resolve()
-    for (let from = 0, group = 0; from < lengthBytes || group < lba.length; from += limits.destageWriteBytesMax) {
-      const end = Math.min(from + limits.destageWriteBytesMax, lengthBytes)
-      for (; group < lba.length && at[group]! < end; group++) {
-        if (at[group]! < 0) this.addZero(lba[group]!, sectors[group]!)
-        else this.#add({ lba: lba[group]!, sectors: sectors[group]!, kind: JOURNAL_KIND.data, offsetBytes: first + at[group]!, crc: crc(memory.bytes.subarray(at[group]!, at[group]! + sectors[group]! * 512), 0) })
+    try {
+      for (let from = 0, group = 0; from < lengthBytes || group < lba.length; from += limits.destageWriteBytesMax) {
+        const end = Math.min(from + limits.destageWriteBytesMax, lengthBytes)
+        for (; group < lba.length && at[group]! < end; group++) {
+          if (at[group]! < 0) this.addZero(lba[group]!, sectors[group]!)
+          else this.#add({ lba: lba[group]!, sectors: sectors[group]!, kind: JOURNAL_KIND.data, offsetBytes: first + at[group]!, crc: crc(memory.bytes.subarray(at[group]!, at[group]! + sectors[group]! * 512), 0) })
+        }
+        await written
+        if (end > from) written = this.#write(memory.address + from, end - from, first + from, false)
+        written.catch(() => undefined)
       }
+    } finally {
+      // Whatever ended it: the memory is somebody else's afterwards.
       await written
-      if (end > from) written = this.#write(memory.address + from, end - from, first + from, false)
-      written.catch(() => undefined)
     }
-    await written
   }
 
   #add(entry: JournalEntry): void {

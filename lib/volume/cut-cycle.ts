@@ -51,6 +51,8 @@ export interface CutShell extends DestageParts {
   serving(): boolean
   /** Owner, able to renew, not sealed, no claim change under way, no quarantine that still runs. */
   mayDestage(): boolean
+  /** Owner still, and not about to be sealed. */
+  mayRetire(): boolean
   base(): Won
   /** A guest's write found no room. */
   guestWaits(): boolean
@@ -217,6 +219,8 @@ export class CutCycle {
   async #retire(cut: Won, levels: readonly Level[], extents: readonly Extents[], samples: readonly BlockSample[]): Promise<void> {
     const { holder, clean, index } = this.#shell
     if (this.#claim.quarantine) await this.#leaveQuarantine()
+    // A base that a sealed owner raises would hide what the next owner has begun to write once more, oldest first (R17).
+    if (!this.#shell.mayRetire()) throw new Error('the volume was lost before its base was raised')
     const { volume } = this.#claim
     if (cut > this.#shell.base()) await holder.region.saveVolumeState(volume, { base: cut, samples: this.#claim.mode === 'write-through' ? [] : samples })
     await clean?.absorb(extents)

@@ -241,6 +241,8 @@ export class Destager {
   readonly #backingSink: Sink = {
     data: async (lba, sectors, memory) => {
       const { backing } = this.#shell
+      // It was read since the last look: this host may have stood still meanwhile, for longer than its claim is good (R7).
+      await this.#allowed()
       this.#sampler.data(lba, sectors, memory.bytes)
       await operation((target) => backing.write(memory.address, sectors * 512, lba * 512, false, target, 0))
       this.#shell.counters.backingWriteBytes += sectors * 512

@@ -77,7 +77,7 @@ export class OwnershipDriver {
           () => this.dispatch({ type: 'swapped', outcome: 'unknown' }))
         break
       case 'serve':
-        this.#shell.serve(effect.claim, effect.from, effect.kept, effect.running).catch((error: Error) => {
+        this.#shell.serve(effect.claim, effect.from, effect.kept, effect.running).then(() => this.dispatch({ type: 'served', epoch: effect.claim.epoch })).catch((error: Error) => {
           this.#shell.warn(`epoch ${effect.claim.epoch} cannot be served: ${error.message}`)
           this.state.phase = 'failed'
           this.state.reason = error.message

@@ -96,7 +96,10 @@ export class Volume implements GuestVolume {
   readonly #reads: ReadPath
   readonly #flushes: FlushPath
   readonly #remote: RemoteReader
-  readonly #frontEnds = new Set<FrontEnd>()
+  /** And when each of them asked for the volume. */
+  readonly #frontEnds = new Map<FrontEnd, number>()
+  /** They are served when nothing is under way that a guest before them gave up. */
+  readonly #outside = new Set<FrontEnd>()
   #shownBytes = 0
   #geometry: { readonly of: GuestView; readonly geometry: Geometry } | null = null
   readonly #bases = new BaseWatch(() => this.base, () => this.#otherHosts)
@@ -111,6 +114,7 @@ export class Volume implements GuestVolume {
   #makingSafe = false
   #renewing = false
   #renewedAtMs = 0
+  #sealAskedMs = 0
   #beats = 0
   #ownedSinceMs = 0
   #phaseShown = ''
@@ -148,7 +152,7 @@ export class Volume implements GuestVolume {
     }, {
       region, index: this.index, writes: this.writes, counters: this.counters, rates: this.#rates, logBytes: () => this.logBytes,
       dirtyAgeMs: () => this.cuts.dirtyAgeMs, nowMs: () => shell.nowMs(),
-      again: () => { for (const frontEnd of this.#frontEnds) frontEnd.onRoom() },
+      again: () => { for (const frontEnd of this.#frontEnds.keys()) frontEnd.onRoom() },
     })
     this.operations = this.#makeOperations()
     this.check = new BackingCheck({
@@ -162,7 +166,7 @@ export class Volume implements GuestVolume {
     return new CutCycle({ destageDelayMs, destageAtBytes, order, copies: policy.copies }, {
       name: this.name, group: this.#shell.group ?? null, holder, region: holder.region, backing, journal, clean, cutMemory, remote: this.#remote, index: this.index, counters: this.counters, driver: this.driver,
       writes: this.writes, flushes: this.#flushes, bases: this.#bases, rot: this.#rot, operations: () => this.operations, admission: () => this.#admission,
-      serving: () => this.#serving, mayDestage: () => this.#mayDestage(), base: () => this.base, guestWaits: () => this.#refusedRoom,
+      serving: () => this.#serving, mayDestage: () => this.#mayDestage(), mayRetire: () => this.#serving && !this.#handingOver, base: () => this.base, guestWaits: () => this.#refusedRoom,
       tell: (host, volume, epoch) => this.#pushTrim(host, volume, epoch), retired: (cut) => this.#retired(cut),
       nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
     })
@@ -230,13 +234,29 @@ export class Volume implements GuestVolume {
   // --- the guest -----------------------------------------------------------------------------------------------------------
 
   activate(frontEnd: FrontEnd): void {
-    this.#frontEnds.add(frontEnd)
-    if (this.#serving) frontEnd.onOwned()
+    this.#frontEnds.set(frontEnd, this.#shell.nowMs())
+    if (this.#serving) this.#letIn(frontEnd)
     else this.driver.dispatch({ type: 'want' })
+  }
+
+  /** At once, or when what a guest before it gave up is decided. */
+  #letIn(frontEnd: FrontEnd): void {
+    this.writes.forgetGivenUp()
+    if (this.writes.givenUpUnderWay) this.#outside.add(frontEnd)
+    else frontEnd.onOwned()
+  }
+
+  #letInWhoWaits(): void {
+    if (this.#outside.size === 0 || !this.#serving || this.writes.givenUpUnderWay) return
+    const waiting = [...this.#outside]
+    this.#outside.clear()
+    for (const frontEnd of waiting) if (this.#frontEnds.has(frontEnd)) frontEnd.onOwned()
   }
 
   deactivate(frontEnd: FrontEnd): void {
     this.#frontEnds.delete(frontEnd)
+    this.#outside.delete(frontEnd)
+    this.writes.forgetGivenUp()
     if (this.#frontEnds.size === 0) this.driver.dispatch({ type: 'unwant' })
   }
 
@@ -291,7 +311,7 @@ export class Volume implements GuestVolume {
   #room(): void {
     if (!this.#refusedRoom) return
     this.#refusedRoom = false
-    for (const frontEnd of this.#frontEnds) frontEnd.onRoom()
+    for (const frontEnd of this.#frontEnds.keys()) frontEnd.onRoom()
   }
 
   /** In write-through a read of something not flushed waits for the backing (R15); a fenced owner reads nothing. */
@@ -326,7 +346,8 @@ export class Volume implements GuestVolume {
       this.#ownedSinceMs = this.#shell.nowMs()
       this.cuts.destager.resume()
     }
-    if (this.claim !== claim) return
+    // Sealed for another host while the logs were read: it was told so already, and would destage beside the new owner.
+    if (this.claim !== claim || this.driver.state.phase !== 'serving') return
     const self = holder.self
     this.#shell.clean?.own(self, from, claim, running || (from?.released === true && this.check.verdict === 'same'))
     holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => hasMember(log.holders, self)).map((log) => log.epoch))
@@ -347,7 +368,7 @@ export class Volume implements GuestVolume {
     this.#progressed()
     this.#reads.recheck()
     this.#tellSize(claim.guest.capacityBytes)
-    if (!running) for (const frontEnd of [...this.#frontEnds]) frontEnd.onOwned()
+    if (!running) for (const frontEnd of [...this.#frontEnds.keys()]) this.#letIn(frontEnd)
     this.#refusedRoom = true
     this.#room()
     void fetchMaps(this.index.inherited, this.#remote, (message) => this.#shell.warn(message))
@@ -376,15 +397,20 @@ export class Volume implements GuestVolume {
   #lost(reason: string | null): void {
     if (reason === null) this.#shell.clean?.released(this.claim!)
     if (this.#serving && reason !== null) this.#shell.warn(`not the owner any more: ${reason}`)
+    const goneMs = this.#handingOver ? this.#sealAskedMs : this.#renewedAtMs
     this.#serving = false
     this.#handingOver = false
     this.writes.end()
     this.#flushes.end()
     this.cuts.destager.stop()
     void this.#shell.journal?.forget()
-    for (const frontEnd of this.#frontEnds) frontEnd.onLost()
+    this.#outside.clear()
+    for (const frontEnd of this.#frontEnds.keys()) frontEnd.onLost()
     this.#bases.fail(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host any more${reason === null ? '' : `: ${reason}`}`))
     this.operations.lost()
+    // A guest that came here when the volume was gone already, or on its way, which nobody here knew, waits for it.
+    const waits = [...this.#frontEnds.values()].some((askedMs) => askedMs > goneMs)
+    if (waits && reason !== null) queueMicrotask(() => this.driver.dispatch({ type: 'want' }))
   }
 
   async #sealSelf(volume: string, epoch: Epoch): Promise<Omit<SealReport, 'member'>> {
@@ -435,7 +461,7 @@ export class Volume implements GuestVolume {
   /** Another host seals this volume: to take it over as agreed, or because it believes this host dead. */
   async onSeal(request: Seal, answer: (message: Answer) => void): Promise<void> {
     const { holder } = this.#shell
-    const running = [...this.#frontEnds].some((frontEnd) => frontEnd.running)
+    const running = [...this.#frontEnds.keys()].some((frontEnd) => frontEnd.running)
     if (this.#serving && request.epoch === this.claim!.epoch) {
       if (request.handOver && running) { answer({ type: 'sealRefused', reason: 'its guest is running there' }); return }
       if (request.handOver && this.driver.state.attempt !== null) { answer({ type: 'sealRefused', reason: 'a claim change is under way there' }); return }
@@ -444,6 +470,7 @@ export class Volume implements GuestVolume {
       // A late seal of an epoch that this host has left behind itself changes nothing here, and must not stop the present one.
       if (this.#serving && request.epoch >= this.claim!.epoch) {
         this.#handingOver = true
+        this.#sealAskedMs = this.#shell.nowMs()
         await this.writes.freeze()
         await this.#quiet()
       }
@@ -503,6 +530,7 @@ export class Volume implements GuestVolume {
   }
 
   #progressed(): void {
+    this.#letInWhoWaits()
     // With the write cache off every acknowledgement is a flush.
     if (this.writes.durable) this.cuts.boundary()
     const state = this.driver.state
@@ -521,6 +549,7 @@ export class Volume implements GuestVolume {
     if (this.#serving) {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
+      this.#letInWhoWaits()
       this.operations.checkHold()
       this.#shell.clean?.tick()
       this.cuts.consider()

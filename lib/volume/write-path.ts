@@ -332,6 +332,30 @@ export class WritePath implements CompletionTarget {
     this.#parked.splice(0, n)
   }
 
+  // --- a guest that is gone ------------------------------------------------------------------------------------------------------
+
+  /** What a guest gave up before it was in any record never happened. A request of which a part is in one has to end with it. */
+  forgetGivenUp(): void {
+    const from = this.#pendingHead + (this.#headDone > 0 ? 1 : 0), gone = this.#pending.slice(from).filter((request) => request.dead)
+    if (gone.length === 0) return
+    this.#pending = this.#pending.filter((request, i) => i >= this.#pendingHead && (i < from || !request.dead))
+    this.#pendingHead = 0
+    for (const request of gone) {
+      this.#reservedBytes -= this.#cost(request)
+      request.complete(STATUS.ioError)
+    }
+  }
+
+  /**
+   * Something that a guest gave up may still be acknowledged. Whoever comes next must not read before that is decided: what it
+   * has seen would change behind its back.
+   */
+  get givenUpUnderWay(): boolean {
+    const dead = (request: GuestRequest): boolean => request.dead
+    return this.#inFlight.some((slot) => slot.requests.some(dead)) || this.#pending.some((request, i) => i >= this.#pendingHead && request.dead) ||
+      this.#unsafe.some(({ requests }) => requests.some(dead)) || this.#parked.some(({ requests }) => requests.some(dead))
+  }
+
   // --- epochs --------------------------------------------------------------------------------------------------------------
 
   /** Nothing is appended or acknowledged from here; resolves when no append to the own region is under way. */
@@ -352,6 +376,7 @@ export class WritePath implements CompletionTarget {
   /** A new epoch: its members are told, and what was in flight is submitted again in the same order. */
   begin(epoch: EpochLog): void {
     assert(this.#writing.every((slot) => slot === undefined), 'no append of the old epoch is under way')
+    if (this.#epoch === null) this.#dropGivenUp()
     this.#epoch = epoch
     this.#links = epoch.claim.set
       .filter((_, i) => i !== epoch.self)
@@ -364,6 +389,23 @@ export class WritePath implements CompletionTarget {
     for (const slot of again) this.#commit(slot, epoch)
     for (const link of this.#links) this.connect(link.member)
     this.pump()
+  }
+
+  /**
+   * Owner again: another host may have had the volume meanwhile. What its guest gave up before must not come over what it
+   * wrote there. A guest that still waits is the one that has waited all the time.
+   */
+  #dropGivenUp(): void {
+    const open = [...this.#inFlight.flatMap((slot) => slot.requests), ...this.#pending.slice(this.#pendingHead)]
+    if (open.length === 0 || !open.every((request) => request.dead)) return
+    for (const slot of this.#inFlight.splice(0)) this.#pool.give(slot)
+    this.#pending = []
+    this.#pendingHead = 0
+    this.#headDone = 0
+    for (const request of open) {
+      this.#reservedBytes -= this.#cost(request)
+      request.complete(STATUS.ioError)
+    }
   }
 
   /** Not the owner any more. Requests stay open: whether they were kept is for the next owner to say. */

@@ -116,7 +116,10 @@ export class Cluster {
         answer({ type: 'swapped', outcome })
         break
       }
-      case 'serve': host.served.push(effect.claim); break
+      case 'serve':
+        host.served.push(effect.claim)
+        answer({ type: 'served', epoch: effect.claim.epoch })
+        break
       case 'flushBacking': answer({ type: 'backingFlushed', ok: true }); break
       default: break
     }

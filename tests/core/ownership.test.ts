@@ -1,6 +1,6 @@
 import t from 'tap'
-import { acksFrozen, degradedReason } from '../../lib/core/ownership.js'
-import { Cluster } from './cluster-model.js'
+import { acksFrozen, degradedReason, newOwnership, step } from '../../lib/core/ownership.js'
+import { Cluster, guest, policy } from './cluster-model.js'
 
 const setOf = (c: Cluster): string => c.claim!.set.map((m) => m.host).sort().join('')
 
@@ -239,4 +239,32 @@ t.test('R14: taking over a dead write-through owner waits T_q and flushes the ba
   c.pass(1500)
   t.match(c.claim, { epoch: 2, owner: { host: 'b' }, quarantine: false })
   t.ok(c.host('b').effects.some((e) => e.type === 'flushBacking'))
+})
+
+t.test('a new owner changes nothing before its shell serves: its log is not there to be sealed', (t) => {
+  const self = { host: 'a', incarnation: 'a'.repeat(32) }, other = { host: 'b', incarnation: 'b'.repeat(32) }, away = { host: 'c', incarnation: 'c'.repeat(32) }
+  const s = newOwnership(self, policy({ replicas: ['b', 'c'] }), '11111111-1111-4111-8111-111111111111', guest), env = { nowMs: 0, nonce: '0'.repeat(32) }
+  step(s, { type: 'members', reachable: [other, away] }, env)
+  step(s, { type: 'want' }, env)
+  step(s, { type: 'claimRead', claim: null, beat: null }, env)
+  t.match(step(s, { type: 'swapped', outcome: 'won' }, env), [{ type: 'serve' }])
+  t.same(step(s, { type: 'late', host: 'b', reason: 'gone' }, env), [], 'its member is late already')
+  t.match(step(s, { type: 'served', epoch: s.claim!.epoch }, env), [{ type: 'freeze' }, { type: 'sealSelf' }], 'left out now')
+  t.end()
+})
+
+t.test('R5: a member that was formatted anew is not in the set as both', (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(3)
+  c.do('b', { type: 'want' })
+  t.equal(setOf(c), 'ab', 'the source stays until everything inherited is destaged')
+  c.host('a').member = { host: 'a', incarnation: '9'.repeat(32) }
+  // It connects, and is forgiven, while it is left out for what it did not answer.
+  c.send('b', { type: 'late', host: 'a', reason: 'no answer' })
+  c.relink()
+  t.equal(c.claim!.epoch, 3)
+  t.same(c.claim!.set.map((m) => m.host).sort(), [...new Set(c.claim!.set.map((m) => m.host))].sort())
+  t.ok(c.claim!.set.every((m) => m.host !== 'a' || m.incarnation.startsWith('9')), 'it is there as what it is now, or not')
+  t.end()
 })

@@ -1,0 +1,21 @@
+/** Seeds that show a bug as long as it is there: each names what it found. */
+import t from 'tap'
+import { simulateSeed } from '../../fixtures/sim/run.js'
+import { Workspace } from '../../fixtures/lab/workspace.js'
+
+const FOUND: Readonly<Record<string, readonly number[]>> = {
+  'two hosts destage: a new owner is sealed before it serves, and serves': [1015],
+  'an owner hangs: a member was formatted anew while older logs were not destaged': [1042],
+  'what a dead guest had asked for comes over newer writes when its host owns the volume again': [2163],
+  'what a dead guest had asked for is committed after the next one has read the disk': [30069],
+  'a guest hangs that came back while the hand-over was under way': [2110],
+  'a guest hangs that came to a host which did not know yet that it had lost the volume': [2114],
+}
+
+for (const [name, seeds] of Object.entries(FOUND)) {
+  t.test(name, async (t) => {
+    const work = new Workspace('sim')
+    t.teardown(() => work.close())
+    for (const seed of seeds) t.same((await simulateSeed(work, seed)).violations, [], `seed ${seed}`)
+  })
+}

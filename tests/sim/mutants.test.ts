@@ -1,0 +1,13 @@
+/** A build with one rule broken is caught within a few seeds; `make mutants` tries more of them. */
+import t from 'tap'
+import { runMutant } from '../../fixtures/sim/mutants.js'
+
+const CAUGHT: Readonly<Record<string, RegExp>> = { 'ack-before-replica': / R1 /, 'base-before-flush': / C5 .* waits for a flush/, 'holders-not-sealed': / C4 / }
+
+for (const [name, as] of Object.entries(CAUGHT)) {
+  t.test(`${name} is caught`, async (t) => {
+    const caught = await runMutant(name)
+    t.not(caught.seed, null)
+    t.match(caught.violation, as)
+  })
+}
