@@ -22,7 +22,16 @@ export interface GroupMember {
   run(round: CutRound): Promise<unknown>
 }
 
-interface Round { readonly id: string; readonly sinceMs: number; /** Not yet whole in their journals. */ readonly missing: Set<GroupMember>; /** Not yet on their backings. */ readonly undone: Set<GroupMember>; broken: boolean; readonly waiting: (() => void)[] }
+interface Round {
+  readonly id: string
+  readonly sinceMs: number
+  /** Not yet whole in their journals. */
+  readonly missing: Set<GroupMember>
+  /** Not yet on their backings. */
+  readonly undone: Set<GroupMember>
+  broken: boolean
+  readonly waiting: (() => void)[]
+}
 
 /** A member's view of the round that its cut belongs to. */
 export interface CutRound {
