@@ -21,7 +21,7 @@ export interface Level {
   /** Set for a log that only other hosts hold. */
   readonly remote: InheritedLog | null
   /** Of its log; 0: the own log that is being written. */
-  readonly epoch: number
+  epoch: number
   /** Won of its last record; 0 while records still join it. */
   readonly cut: Won
   /** It holds what came between two guest flushes, so any part of it may reach the backing before the rest. */
@@ -142,7 +142,9 @@ export class VolumeIndex {
 
   /** A running owner's claim change: its own log of `epoch`, which ended at `end`, becomes the newest inherited one, still read locally. */
   sealOwn(epoch: number, end: Won): void {
-    this.#inherited.push(...this.#frozen.map((level) => ({ ...level, epoch })))
+    // The very levels: a cut that is under way retires them.
+    for (const level of this.#frozen) level.epoch = epoch
+    this.#inherited.push(...this.#frozen)
     if (!this.active.empty) this.#inherited.push({ ...this.#active, epoch, cut: end })
     this.#frozen = []
     this.#active = activeLevel()

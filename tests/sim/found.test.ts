@@ -8,6 +8,7 @@ const FOUND: Readonly<Record<string, readonly number[]>> = {
   'an owner hangs: a member was formatted anew while older logs were not destaged': [1042],
   'what a dead guest had asked for comes over newer writes when its host owns the volume again': [2163],
   'what a dead guest had asked for is committed after the next one has read the disk': [30069],
+  'a cut that ended during a claim change stays in the index, and is destaged again over newer data': [5219],
   'a guest hangs that came back while the hand-over was under way': [2110],
   'a guest hangs that came to a host which did not know yet that it had lost the volume': [2114],
 }
