@@ -11,7 +11,7 @@ import { getHex, getU64, putHex, putU64, uuidOf } from '../core/record.js'
 import { BLOCK_BYTES, roundUp } from '../core/units.js'
 import { crc } from '../io/crc.js'
 import { AlignedMemory } from '../io/memory.js'
-import { operation } from '../io/operation.js'
+import { IoError, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import { SEGMENT_HEADER_BYTES, decodeCheckpointPart, encodeFillHeader, segmentOffset } from '../region/layout.js'
 import type { FileRegion } from '../region/region.js'
@@ -36,12 +36,18 @@ export async function saveCheckpoint(region: FileRegion, cache: CleanCache, volu
   }
   // Taking them may have cost some of what was in the cache, now and in the pool's next turn.
   await new Promise((resolve) => setImmediate(resolve))
-  const stream = new Outgoing([headOf(cache, volumes), ...bodyOf(cache)])
-  const id = randomInt(1, 2 ** 32 - 1)
-  for (const [i, index] of segments.entries()) await writePart(cache, index, segments[i + 1] ?? null, id, stream)
-  await operation((target) => pool.flush(target, 0))
-  await region.setCheckpoint({ segment: segments[0]!, id })
-  return true
+  try {
+    const stream = new Outgoing([headOf(cache, volumes), ...bodyOf(cache)])
+    const id = randomInt(1, 2 ** 32 - 1)
+    for (const [i, index] of segments.entries()) await writePart(cache, index, segments[i + 1] ?? null, id, stream)
+    await operation((target) => pool.flush(target, 0))
+    await region.setCheckpoint({ segment: segments[0]!, id })
+    return true
+  } catch (error) {
+    // A cache that is lost is no reason for a stop to fail: nothing names what was written of it.
+    if (error instanceof IoError) return false
+    throw error
+  }
 }
 
 /** Takes up what the last stop left; false when there is nothing, or it is not whole. Before any log is written. */

@@ -69,7 +69,7 @@ export class CleanCache implements CleanSegments {
 
   /** What a checkpoint says: the map was filled in already. Segments that are not free any more, or not named, are forgotten. */
   restore(segments: readonly number[], volumes: readonly KeptVolume[]): void {
-    this.#segments = segments.filter((index) => this.map.live(index) > 0 && this.pool.takeExactly(index))
+    this.#segments = this.pool.takeAgain(segments.filter((index) => this.map.live(index) > 0))
     const known = new Set(this.#segments)
     for (let index = 0; index < this.pool.segmentCount; index++) if (this.map.live(index) > 0 && !known.has(index)) this.map.evict(index)
     for (const kept of volumes) this.#remembered.set(kept.volume, kept)

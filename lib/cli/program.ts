@@ -226,8 +226,8 @@ function scrub(): Command {
     .addOption(new Option('--rate <mib/s>', 'read at most so many MiB a second').argParser(integerArgument(1, 100_000)).default(limits.scrubBytesPerSecond / 2 ** 20))
   for (const option of [progressOption(), ...controlOptions(), jsonOption()]) command.addOption(option)
   return command.addHelpText('after', `
-Guests go on. Damage is exit code ${EXIT.damaged}: each record with its place, and what to do. In a log of a volume that is served
-here it also stops destaging and new writes, as when destaging finds it. To have it done regularly: region.scrub_every.
+Guests go on. Damage is exit code ${EXIT.damaged}: each record with its place, and what to do. A log of a volume that is served here
+is then read from its copies; without one, destaging and new writes stop. To have it done regularly: region.scrub_every.
 
 Examples:
   holdfast scrub -p

@@ -48,7 +48,10 @@ export interface JournalEntry {
 export const tableBytes = (entryCount: number): number => roundUp(entryCount * JOURNAL_ENTRY_BYTES, BLOCK_BYTES)
 
 const NO_ROUND = '0'.repeat(32)
-const roundOf = (bytes: Uint8Array, at: number): string | null => getHex(bytes, at) === NO_ROUND ? null : getHex(bytes, at)
+function roundOf(bytes: Uint8Array, at: number): string | null {
+  const round = getHex(bytes, at)
+  return round === NO_ROUND ? null : round
+}
 
 export function encodeJournalHeader(header: JournalHeader, out: Uint8Array, crc: Crc): void {
   const view = new DataView(out.buffer, out.byteOffset, JOURNAL_HEADER_BYTES)

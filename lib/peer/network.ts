@@ -9,10 +9,9 @@ import type { PeerCertificate, TLSSocket } from 'node:tls'
 import { WebSocket, WebSocketServer } from 'ws'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type {
-  AcceptedPeer, Acknowledgement, Answer, DialedPeer, Hello, Message, PeerHandler, PeerNetwork, Push, RawAnswer, Request,
-} from '../ports/peer.js'
+import type { Hello, PeerHandler, PeerNetwork } from '../ports/peer.js'
 import { Channel } from './channel.js'
+import { Accepted, Dialed } from './connections.js'
 
 export interface TlsFiles { readonly certificate: Buffer; readonly key: Buffer; readonly ca: Buffer }
 
@@ -28,7 +27,6 @@ export interface NetworkOptions {
 }
 
 const PROTOCOL = 1
-const NONE = new Uint8Array(0)
 const wsOptions = { perMessageDeflate: false, maxPayload: limits.frameBytesMax, skipUTF8Validation: true } as const
 
 /** DNS names in a certificate's subjectAltName. */
@@ -36,8 +34,8 @@ const namesIn = (certificate: PeerCertificate): string[] =>
   (certificate.subjectaltname ?? '').split(', ').filter((n) => n.startsWith('DNS:')).map((n) => n.slice(4))
 
 export class WsPeerNetwork implements PeerNetwork {
-  readonly dialed = new Map<string, Dialed>()
-  readonly accepted = new Map<string, Accepted>()
+  readonly dialed = new Map<string, DialedHost>()
+  readonly accepted = new Map<string, Accepted<Channel>>()
   readonly #options: NetworkOptions
   readonly #hello: Hello
   #handler: PeerHandler | null = null
@@ -48,7 +46,7 @@ export class WsPeerNetwork implements PeerNetwork {
   constructor(options: NetworkOptions) {
     this.#options = options
     this.#hello = { type: 'hello', protocol: PROTOCOL, host: options.host, incarnation: options.incarnation }
-    for (const peer of options.peers) this.accepted.set(peer.host, new Accepted(peer.host))
+    for (const peer of options.peers) this.accepted.set(peer.host, new Accepted<Channel>(peer.host))
   }
 
   /** Port that was bound; useful with port 0. */
@@ -58,7 +56,7 @@ export class WsPeerNetwork implements PeerNetwork {
     this.#handler = handler
     if (this.#options.listen !== null) await this.#listen(this.#options.listen.address, this.#options.listen.port)
     for (const peer of this.#options.peers) {
-      const dialed = new Dialed(peer, this.#options, this.#hello, handler)
+      const dialed = new DialedHost(peer, this.#options, this.#hello, handler)
       this.dialed.set(peer.host, dialed)
       dialed.dial()
     }
@@ -96,7 +94,7 @@ export class WsPeerNetwork implements PeerNetwork {
   }
 
   #accept(ws: WebSocket, names: readonly string[] | null, from: string): void {
-    let peer: Accepted | null = null
+    let peer: Accepted<Channel> | null = null
     const refuse = (why: string): boolean => { this.#options.warn(`refused a connection from ${from}: ${why}`); return false }
     const channel: Channel = new Channel(ws, this.#hello, {
       hello: (hello) => {
@@ -109,26 +107,13 @@ export class WsPeerNetwork implements PeerNetwork {
         this.#handler!.acceptedChanged(known)
         return true
       },
-      message: (id, message, raw) => this.#fromAccepted(peer!, channel, id, message, raw),
+      message: (id, message) => { if (!peer!.receive(this.#handler!, channel, id, message)) channel.close(`protocol error: ${message.type} on this connection`) },
       closed: (reason) => {
         if (peer === null || !peer.detach(channel)) return
         this.#options.info(`${peer.host} is not connected to us any more: ${reason}`)
         this.#handler!.acceptedChanged(peer)
       },
     })
-  }
-
-  #fromAccepted(peer: Accepted, channel: Channel, id: number, message: Message, raw: Uint8Array): void {
-    void raw
-    switch (message.type) {
-      case 'ack': case 'flushed': case 'refused': case 'trimmed':
-        this.#handler!.onAcknowledgement(peer, message)
-        break
-      case 'seal': case 'read': case 'map': case 'scrub':
-        this.#handler!.onRequest(peer, message, (answer, parts) => { channel.send(id, answer, parts) })
-        break
-      default: channel.close(`protocol error: ${message.type} on this connection`)
-    }
   }
 
   async stop(): Promise<void> {
@@ -143,49 +128,12 @@ export class WsPeerNetwork implements PeerNetwork {
   }
 }
 
-class Accepted implements AcceptedPeer {
-  readonly host: string
-  incarnation: string | null = null
-  #channel: Channel | null = null
-
-  constructor(host: string) { this.host = host }
-
-  /** A second connection of the same host replaces the first: the host knows better which one is alive. */
-  attach(channel: Channel, incarnation: string): void {
-    const old = this.#channel
-    this.#channel = channel
-    this.incarnation = incarnation
-    old?.close('replaced by a newer connection')
-  }
-
-  detach(channel: Channel): boolean {
-    if (this.#channel !== channel) return false
-    this.#channel = null
-    this.incarnation = null
-    return true
-  }
-
-  push(message: Push, raw?: Uint8Array): boolean {
-    return this.#channel?.send(0, message, raw === undefined ? undefined : [raw]) ?? false
-  }
-
-  close(): void { this.#channel?.close('this host stops') }
-}
-
-interface Waiter { readonly resolve: (answer: RawAnswer) => void; readonly reject: (error: Error) => void; readonly timer: NodeJS.Timeout }
-
-class Dialed implements DialedPeer {
-  readonly host: string
-  incarnation: string | null = null
+class DialedHost extends Dialed<Channel> {
   readonly #url: string
   readonly #options: NetworkOptions
   readonly #hello: Hello
-  readonly #handler: PeerHandler
-  readonly #waiters = new Map<number, Waiter>()
-  #channel: Channel | null = null
   /** Of the connection that is up or being made. */
   #socket: WebSocket | null = null
-  #nextId = 1
   #connectedAtMs = 0
   #retryMs: number = limits.dialRetryMinMs
   #timer: NodeJS.Timeout | null = null
@@ -193,12 +141,11 @@ class Dialed implements DialedPeer {
   #complained = ''
 
   constructor(peer: NetworkOptions['peers'][number], options: NetworkOptions, hello: Hello, handler: PeerHandler) {
-    this.host = peer.host
+    super(peer.host, handler)
     const address = peer.address.includes(':') ? `[${peer.address}]` : peer.address
     this.#url = `${options.tls === null ? 'ws' : 'wss'}://${address}:${peer.port}/`
     this.#options = options
     this.#hello = hello
-    this.#handler = handler
   }
 
   dial(): void {
@@ -237,32 +184,22 @@ class Dialed implements DialedPeer {
           this.#complain(`${this.#url} is ${hello.host} with protocol ${hello.protocol}, expected ${this.host} with ${PROTOCOL}`)
           return false
         }
-        this.incarnation = hello.incarnation
-        this.#channel = channel
         this.#connectedAtMs = performance.now()
         this.#complained = ''
         this.#options.info(`connected to ${this.host}`)
-        this.#handler.dialedChanged(this)
+        this.connected(channel, hello.incarnation)
         return true
       },
-      message: (id, message, raw) => this.#receive(channel, id, message, raw),
+      message: (id, message, raw) => { if (!this.receive(id, message, raw)) channel.close(`protocol error: ${message.type} on this connection`) },
       closed: (reason) => this.#closed(channel, reason),
     })
   }
 
   #closed(channel: Channel, reason: string): void {
-    if (this.#channel === channel) {
-      this.#channel = null
-      this.incarnation = null
+    if (this.disconnected(channel)) {
       // One that refuses us says hello before it does: the pause grows until a connection has lasted.
       if (performance.now() - this.#connectedAtMs >= limits.dialRetryMaxMs) this.#retryMs = limits.dialRetryMinMs
       this.#options.info(`lost ${this.host}: ${reason}`)
-      for (const waiter of this.#waiters.values()) {
-        clearTimeout(waiter.timer)
-        waiter.reject(new Failure(EXIT.unreachable, `the connection to ${this.host} broke`))
-      }
-      this.#waiters.clear()
-      this.#handler.dialedChanged(this)
     }
     this.#again()
   }
@@ -274,48 +211,10 @@ class Dialed implements DialedPeer {
     this.#timer = setTimeout(() => this.dial(), waitMs)
   }
 
-  #receive(channel: Channel, id: number, message: Message, raw: Uint8Array): void {
-    switch (message.type) {
-      case 'open': case 'append': case 'flush': case 'trim': case 'claimChanged':
-        this.#handler.onPush(this, message, raw)
-        break
-      case 'sealed': case 'sealRefused': case 'data': case 'readTrimmed': case 'extents': case 'scrubbed': case 'problem':
-        this.#answer(id, message, raw)
-        break
-      default: channel.close(`protocol error: ${message.type} on this connection`)
-    }
-  }
-
-  /** An answer to a request that has timed out is not wanted any more. */
-  #answer(id: number, message: Answer, raw: Uint8Array): void {
-    const waiter = this.#waiters.get(id)
-    if (waiter === undefined) return
-    this.#waiters.delete(id)
-    clearTimeout(waiter.timer)
-    waiter.resolve({ message, raw: raw.length === 0 ? NONE : raw })
-  }
-
-  request(message: Request, timeoutMs: number): Promise<RawAnswer> {
-    return new Promise((resolve, reject) => {
-      const unreachable = (why: string): void => reject(new Failure(EXIT.unreachable, why))
-      if (this.#channel === null) { unreachable(`${this.host} is not connected`); return }
-      if (this.#waiters.size >= limits.requestsInFlightMax) { unreachable(`${this.host} owes ${this.#waiters.size} answers already`); return }
-      const id = this.#nextId++
-      const timer = setTimeout(() => {
-        this.#waiters.delete(id)
-        unreachable(`${this.host} did not answer ${message.type} within ${timeoutMs} ms`)
-      }, timeoutMs)
-      this.#waiters.set(id, { resolve, reject, timer })
-      this.#channel.send(id, message)
-    })
-  }
-
-  acknowledge(message: Acknowledgement): void { this.#channel?.send(0, message) }
-
-  stop(): void {
+  override stop(): void {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#channel?.close('this host stops')
+    super.stop()
     this.#socket?.terminate()
   }
 }

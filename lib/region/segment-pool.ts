@@ -101,11 +101,13 @@ export class SegmentPool {
   /** One for the read cache: only where enough stay ready for the logs. */
   takeSpare(): number | null { return this.ready(this.#aheadSegments + 1) ? this.take() : null }
 
-  /** Takes this very one, which nobody has; false when it is not free. */
-  takeExactly(index: number): boolean {
-    const at = this.#free.indexOf(index)
-    if (at >= 0) this.#free.splice(at, 1)
-    return at >= 0
+  /** Takes those of these that are free, without forgetting what is in them; in their order. */
+  takeAgain(indexes: readonly number[]): number[] {
+    const wanted = new Set(indexes), taken = new Set(this.#free.filter((index) => wanted.has(index)))
+    const left = this.#free.filter((index) => !taken.has(index))
+    this.#free.length = 0
+    for (const index of left) this.#free.push(index)
+    return indexes.filter((index) => taken.delete(index))
   }
 
   /** No write to the segment may be under way: it would land in the segment's next use. */

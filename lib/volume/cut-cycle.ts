@@ -207,7 +207,7 @@ export class CutCycle {
     }
     let flushed: Promise<void> | null = null
     while (this.#shell.serving() && rot.failure === null && writes.epoch!.powerSafe < cut) {
-      flushed ??= new Promise((resolve) => { flushes.submit({ complete: () => resolve() }) })
+      flushed ??= new Promise<void>((resolve) => { flushes.submit({ complete: () => resolve() }) }).then(() => { flushed = null })
       // Not for ever: a claim change makes it safe too, a lost claim never.
       await Promise.race([flushed, sleep(limits.destagePauseMs)])
     }

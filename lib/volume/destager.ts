@@ -36,7 +36,7 @@ import type { Counters } from './counters.js'
 import type { CutRound } from './cut-group.js'
 import { CutImage } from './cut-image.js'
 import { CutSweep } from './cut-sweep.js'
-import { groupEnd } from './extent-groups.js'
+import { MAX_SECTORS, groupEnd } from './extent-groups.js'
 import type { RemoteReader } from './remote-reader.js'
 import type { Cut, Level, VolumeIndex } from './volume-index.js'
 
@@ -73,7 +73,6 @@ export interface DestageShell {
 }
 
 const LOG_LEFT = 'the log of this cut is read from its other holders from now on'
-const MAX_SECTORS = limits.destageWriteBytesMax / 512
 
 /** Where a level's newest versions go: the journal, or the backing. */
 interface Sink {

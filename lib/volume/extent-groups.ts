@@ -3,7 +3,8 @@ import { RUN } from '../core/layer.js'
 import { limits } from '../limits.js'
 import type { Extents } from '../ports/clean.js'
 
-const MAX_SECTORS = limits.destageWriteBytesMax / 512
+/** Of one write to the backing. */
+export const MAX_SECTORS = limits.destageWriteBytesMax / 512
 
 /** Where the group that begins with `from` ends: neighbours on the guest's disk go together, whatever their place in the region; zeros go alone. */
 export function groupEnd(extents: Extents, from: number): number {
