@@ -95,12 +95,17 @@ function getSamples(view: DataView, at: number): BlockSample[] {
   return samples
 }
 
+function isZero(view: DataView): boolean {
+  for (let at = 0; at < view.byteLength; at += 8) if (view.getUint32(at, true) !== 0 || view.getUint32(at + 4, true) !== 0) return false
+  return true
+}
+
 export type SuperblockProblem = 'empty' | 'foreign' | 'damaged' | 'newer'
 
 /** `bytes`: a whole slot. Foreign data may begin anywhere in it (md keeps its superblock at 4 KiB, btrfs at 64 KiB). */
 export function decodeSuperblock(bytes: Uint8Array, crc: Crc): Superblock | SuperblockProblem {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (view.getUint32(0, true) !== SUPERBLOCK_MAGIC) return bytes.every((b) => b === 0) ? 'empty' : 'foreign'
+  if (view.getUint32(0, true) !== SUPERBLOCK_MAGIC) return isZero(view) ? 'empty' : 'foreign'
   const length = view.getUint32(12, true)
   if (length < VOLUME_AT || length > limits.superblockBytes || length % 4096 !== 0) return 'damaged'
   if (!ownChecksumHolds(bytes, length, crc)) return 'damaged'

@@ -1,5 +1,6 @@
 /** The life of cuts: when one begins, what has to be true before it goes to the backing, and what its end leads to. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { assert } from '../core/assert.js'
 import { hasMember, type Claim } from '../core/claim.js'
 import type { BlockSample } from '../core/fingerprint.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
@@ -196,12 +197,13 @@ export class CutCycle {
 
   /**
    * The logs must be able to show whatever the backing has: else, after a loss of power, a block that a later cut wrote is
-   * in no log, is not what the samples say, and looks like a restored image (H64). In write-through, where each flush
-   * would be waited for by the guest, there are no samples instead.
+   * in no log, is not what the samples say, and looks like a restored image (H64). In write-through, where each record is
+   * durable by itself, the guest would wait for each base: there are no samples instead.
    */
   async #secure(cut: Won): Promise<void> {
     const { holder: { region }, writes, flushes, rot } = this.#shell, { volume } = this.#claim
     if (this.#claim.mode === 'write-through') {
+      assert(writes.epoch!.powerSafe >= cut, 'in write-through a record that is stored is power-safe')
       if (region.volumeState(volume).samples !== undefined) await region.saveVolumeState(volume, { base: this.#shell.base() })
       return
     }
@@ -235,8 +237,11 @@ export class CutCycle {
   }
 
   async #leaveQuarantine(): Promise<void> {
-    this.#shell.driver.dispatch({ type: 'quarantineOver' })
-    while (this.#shell.serving() && this.#claim.quarantine) await sleep(limits.destagePauseMs)
+    while (this.#shell.serving() && this.#claim.quarantine) {
+      // Said again: another claim change that is under way does not hear it, and carries the quarantine over.
+      this.#shell.driver.dispatch({ type: 'quarantineOver' })
+      await sleep(limits.destagePauseMs)
+    }
     if (!this.#shell.serving()) throw new Error('the claim was lost at the end of quarantine')
   }
 }

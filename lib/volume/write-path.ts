@@ -206,7 +206,9 @@ export class WritePath implements CompletionTarget {
     slot.won = won
     slot.lengthBytes = lengthBytes
     slot.writing = true
-    slot.durable = this.#habit.record() || this.durable
+    // In write-through the backing gets a record at once: after a loss of power the log must still have what the backing may
+    // show, or a guest reads it there, and loses it with the storage's cache.
+    slot.durable = this.#habit.record() || this.durable || epoch.claim.mode === 'write-through'
     this.#inFlight.push(slot)
     let token = this.#writing.indexOf(undefined)
     if (token < 0) token = this.#writing.push(undefined) - 1
