@@ -117,7 +117,7 @@ export const limits = {
   controlAnswerBytesMax: 16 * MIB,
   /** Extents in one map or read answer. */
   readBytesMax: 1 * MIB,
-  mapExtentsMax: 65536,
+  mapExtentsMax: 8192,
   /** One remote read or map page; then the next holder is asked, and all of them again after a pause. */
   remoteReadTimeoutMs: 3000,
   remoteRetryMs: 200,

@@ -36,6 +36,8 @@ export class IndexLayer implements Layer {
   #zeroSectors = 0
   /** Sectors that are in the zero set and have newer data above it. */
   #hiddenZeros = 0
+  /** The keys sorted, between two pages of one scan. */
+  #order: Uint32Array | null = null
 
   get dirtySectors(): number { return this.#dataSectors + this.#zeroSectors - this.#hiddenZeros }
   get empty(): boolean { return this.#dataSectors === 0 && this.#zeros.count === 0 }
@@ -85,6 +87,7 @@ export class IndexLayer implements Layer {
       this.#keys[slot] = key
       this.#values[slot] = NO_DATA
       this.#used++
+      this.#order = null
     }
     return slot
   }
@@ -244,15 +247,16 @@ export class IndexLayer implements Layer {
   scan(fromLba: number, visit: (lba: number, sectors: number, kind: RunKind, location: RegionSector) => boolean): void {
     const merged = new Merger(visit)
     const fromBlock = Math.floor(fromLba / SECTORS_PER_BLOCK)
-    const blocks = this.#keys.filter((key) => key > fromBlock).sort()
+    const blocks = this.#order ??= this.#keys.filter((key) => key > 0).sort()
     let at = fromLba
-    for (const key of blocks) {
+    for (let i = firstAbove(blocks, fromBlock); i < blocks.length; i++) {
+      const key = blocks[i]!
       const first = (key - 1) * SECTORS_PER_BLOCK
       if (!this.#scanZeros(at, first, merged)) return
       if (!this.#scanBlock(this.#slotOf(key), first, Math.max(0, at - first), merged)) return
       at = first + SECTORS_PER_BLOCK
     }
-    if (this.#scanZeros(at, Infinity, merged)) merged.end()
+    if (this.#scanZeros(at, Infinity, merged) && merged.end()) this.#order = null
   }
 
   #scanBlock(slot: number, lba: number, from: number, merged: Merger): boolean {
@@ -274,6 +278,17 @@ export class IndexLayer implements Layer {
     }
     return true
   }
+}
+
+/** Index of the first key above `key`. */
+function firstAbove(keys: Uint32Array, key: number): number {
+  let low = 0, high = keys.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (keys[middle]! > key) high = middle
+    else low = middle + 1
+  }
+  return low
 }
 
 const isMixed = (value: number): boolean => value >= MARKS && value !== NO_DATA

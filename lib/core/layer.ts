@@ -20,13 +20,8 @@ export interface RunList {
   push(lba: number, sectors: number, kind: RunKind, location: number): void
 }
 
-export interface Layer {
-  /** Sectors with data or zero in this layer. */
-  readonly dirtySectors: number
-  readonly empty: boolean
-  /** The newest version of these sectors is data at `location` (sectors from the start of the region). */
-  putData(lba: number, sectors: number, location: RegionSector): void
-  putZero(lba: number, sectors: number): void
+/** A layer as somebody reads it who does not write to it. */
+export interface LayerView {
   /** Appends the runs of [lba, lba + sectors) to `out` (which the caller has reset). */
   lookup(lba: number, sectors: number, out: RunList): void
   /**
@@ -34,4 +29,13 @@ export interface Layer {
    * the first sector >= fromLba; stops when `visit` returns false.
    */
   scan(fromLba: number, visit: (lba: number, sectors: number, kind: RunKind, location: RegionSector) => boolean): void
+}
+
+export interface Layer extends LayerView {
+  /** Sectors with data or zero in this layer. */
+  readonly dirtySectors: number
+  readonly empty: boolean
+  /** The newest version of these sectors is data at `location` (sectors from the start of the region). */
+  putData(lba: number, sectors: number, location: RegionSector): void
+  putZero(lba: number, sectors: number): void
 }

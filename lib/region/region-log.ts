@@ -257,6 +257,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   #release(segment: LogSegment): void {
     segment.released = true
+    if (this.#places?.segment === segment) this.#places = null
     segment.builder = null
     if (segment.writes === 0) this.#pool.give(segment.index)
   }
@@ -299,7 +300,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     if (kept <= 0 || this.start + kept <= base) return
     const { from, to: last, needed } = this.#above(kept, base)
     for (const segment of needed) {
-      const { firstWon, count, usedBytes, index } = segment, offsets = segment.offsets ?? await this.#placesIn(segment)
+      const { firstWon, count, usedBytes, index } = segment, offsets = await this.#placesIn(segment)
       const first = Math.max(from, firstWon), end = Math.min(last + 1, firstWon + count)
       const run = {
         fromBytes: offsets[first - firstWon]!, count: end - first,
@@ -329,8 +330,17 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
     for (const segment of unread) await this.#readHeaders(segment, from, to, (header, offset) => applyRecord(layer, this.#pool.sums, header, offset))
   }
 
-  /** Where a segment's records are, from one header to the next. */
+  /** Of one segment only: order = "flush" asks for the same one with every cut. */
+  #places: { readonly segment: LogSegment; readonly offsets: number[] } | null = null
+
   async #placesIn(segment: LogSegment): Promise<number[]> {
+    if (segment.offsets !== null) return segment.offsets
+    if (this.#places?.segment !== segment) this.#places = { segment, offsets: await this.#walk(segment) }
+    return this.#places.offsets
+  }
+
+  /** Where a segment's records are, from one header to the next. */
+  async #walk(segment: LogSegment): Promise<number[]> {
     const memory = new AlignedMemory(HEADER_BYTES), places: number[] = []
     try {
       let at = segmentOffset(segment.index, this.#pool.segmentBytes) + SEGMENT_HEADER_BYTES
@@ -347,7 +357,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   /** Headers of a segment's records from `from` to `to`, in order. */
   async #readHeaders(segment: LogSegment, from: number, to: number, visit: Visit): Promise<void> {
-    const { firstWon, count } = segment, offsets = segment.offsets ?? await this.#placesIn(segment)
+    const { firstWon, count } = segment, offsets = await this.#placesIn(segment)
     const memory = new AlignedMemory(HEADER_BYTES * limits.headerReadsMax), last = Math.min(to, firstWon + count - 1)
     try {
       for (let won = Math.max(from, firstWon); won <= last; won += limits.headerReadsMax) {

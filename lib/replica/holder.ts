@@ -4,8 +4,9 @@
  */
 import { assert } from '../core/assert.js'
 import type { Member } from '../core/claim.js'
-import { RUN, type Layer } from '../core/layer.js'
+import { RUN, type LayerView } from '../core/layer.js'
 import { RunBuffer } from '../core/run-list.js'
+import { StackedLayer } from '../core/stacked-layer.js'
 import type { BlockSample } from '../core/fingerprint.js'
 import { BLOCK_BYTES, roundDown, roundUp, type Epoch, type Won } from '../core/units.js'
 import { crc } from '../io/crc.js'
@@ -22,7 +23,7 @@ export class Holder {
   readonly self: Member
   /** Epochs being sealed: refused at once, although the promise is durable only later. */
   readonly #sealing = new Map<string, Epoch>()
-  readonly #layers = new Map<string, Promise<Layer>>()
+  readonly #layers = new Map<string, Promise<LayerView>>()
   readonly #bounces = new BouncePool(limits.bouncesMax)
   /** Appends under way by volume and epoch; a seal waits for them. */
   readonly #appending = new Map<string, { count: number; idle: (() => void)[] }>()
@@ -79,8 +80,8 @@ export class Holder {
   // --- remote reads --------------------------------------------------------------------------------------------------------
 
   /** The index of a sealed log's first `kept` records, built once from the region. */
-  layer(volume: string, epoch: Epoch, kept: number): Promise<Layer> {
-    const key = `${volume} ${epoch} ${kept}`
+  layer(volume: string, epoch: Epoch, kept: number): Promise<LayerView> {
+    const key = keyOf(volume, epoch, kept)
     let layer = this.#layers.get(key)
     if (layer === undefined) {
       const log = this.log(volume, epoch)
@@ -90,6 +91,14 @@ export class Holder {
       layer.catch(() => this.#layers.delete(key))
     }
     return layer
+  }
+
+  /**
+   * The index that the owner of the log leaves behind, newest layer first: whoever reads next from here does not wait until it
+   * has been built from the region, however much is dirty. Everything that is kept is in it, and it does not change any more.
+   */
+  adopt(volume: string, epoch: Epoch, kept: number, layers: readonly LayerView[]): void {
+    this.#layers.set(keyOf(volume, epoch, kept), Promise.resolve(new StackedLayer(layers)))
   }
 
   /** Why a log cannot be read here, or null. */
@@ -208,3 +217,5 @@ export class Holder {
 
   close(): void { this.#bounces.close() }
 }
+
+const keyOf = (volume: string, epoch: Epoch, kept: number): string => `${volume} ${epoch} ${kept}`

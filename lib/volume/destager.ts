@@ -367,9 +367,12 @@ export class Destager {
 
   async #fetchRemote(level: Level, lba: number, sectors: number, memory: AlignedMemory): Promise<void> {
     const answer = await this.#shell.remote.read(level.remote!, lba, sectors)
-    assert(!answer.trimmed, 'a holder trims only what this owner has destaged')
     this.#shell.counters.remoteRead(answer.host, answer.raw.length)
-    assert(answer.raw.length === sectors * 512, 'the map named data that its holder does not have')
+    if (answer.trimmed || answer.raw.length !== sectors * 512) {
+      // The map is older than a base that the holder has heard of since: what is missing is on the backing.
+      level.layer = null
+      throw new Error(`${answer.host} has let go of what is destaged of epoch ${level.epoch}; its map is asked for again`)
+    }
     memory.bytes.set(answer.raw)
   }
 

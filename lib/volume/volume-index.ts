@@ -163,6 +163,20 @@ export class VolumeIndex {
     this.#relink()
   }
 
+  /** What is here of the log of this epoch (0: the own one), newest first; null unless all that is above base is. */
+  layersOf(epoch: number): Layer[] | null {
+    const layers = this.#levels.filter((level) => level.epoch === epoch).map(({ layer, remote }) => remote === null ? layer : null)
+    return layers.every((layer) => layer !== null) ? layers : null
+  }
+
+  /** The log that others were asked for is read here from now on; no cut is under way. */
+  arrived(level: Level, layer: Layer): void {
+    const at = this.#inherited.indexOf(level)
+    if (at < 0) return
+    this.#inherited[at] = { ...level, layer, remote: null }
+    this.#relink()
+  }
+
   has(level: Level): boolean { return this.#levels.includes(level) }
 
   /** A new owner's start: inherited logs, oldest first. */

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
-import { hasMember, type Claim, type GuestView, type Member } from '../core/claim.js'
+import { hasMember, sameMember, type Claim, type GuestView, type Member } from '../core/claim.js'
 import type { Fingerprint } from '../core/fingerprint.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { acksFrozen, degradedReason, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
@@ -30,7 +30,7 @@ import { CutCycle, type CutOptions } from './cut-cycle.js'
 import { discardDirty } from './discard.js'
 import { EpochLog } from './epoch-log.js'
 import { FlushPath } from './flush-path.js'
-import { fetchMaps, inheritedLevels } from './inherited-levels.js'
+import { fetchMaps, indexHere, inheritedLevels } from './inherited-levels.js'
 import { Operations } from './operations.js'
 import { OwnershipDriver } from './ownership-driver.js'
 import { Rates } from './rates.js'
@@ -108,6 +108,8 @@ export class Volume implements GuestVolume {
   readonly #admission: Admission
   #tick: NodeJS.Timeout | null = null
   #servedEpoch = 0
+  /** Inherited logs are being read here behind the guest's back: no cut begins. */
+  #indexing = 0
   #serving = false
   #handingOver = false
   #refusedRoom = false
@@ -341,7 +343,7 @@ export class Volume implements GuestVolume {
       await this.#shell.owned(claim)
       // It may have been resized while another host had it.
       this.#shell.backing.refreshSize()
-      this.index.inherit(await inheritedLevels(holder, claim, this.#options.order === 'flush'))
+      this.index.inherit(await inheritedLevels(holder, claim, this.#options.order === 'flush', this.#whoLeft(claim, from)))
       await this.check.beforeServing(claim, from)
       this.#ownedSinceMs = this.#shell.nowMs()
       this.cuts.destager.resume()
@@ -371,7 +373,27 @@ export class Volume implements GuestVolume {
     if (!running) for (const frontEnd of [...this.#frontEnds.keys()]) this.#letIn(frontEnd)
     this.#refusedRoom = true
     this.#room()
-    void fetchMaps(this.index.inherited, this.#remote, (message) => this.#shell.warn(message))
+    void this.#indexInherited(running)
+  }
+
+  /** The host that has just handed the volume over, in peace, and has the index of its logs still in memory. */
+  #whoLeft(claim: Claim, from: Claim | null): Member | null {
+    const { self } = this.#shell.holder
+    if (from === null || claim.quarantine || sameMember(from.owner, self)) return null
+    return this.#shell.dialed(from.owner.host)?.incarnation === from.owner.incarnation ? from.owner : null
+  }
+
+  /** Behind the guest's back: logs that are here, then the maps of the others. */
+  async #indexInherited(running: boolean): Promise<void> {
+    const warn = (message: string): void => this.#shell.warn(message)
+    this.#indexing++
+    try {
+      // Never beside a cut: what it retires at its end are the very levels that it has written.
+      if (!running) await indexHere(this.index, this.#shell.holder, () => this.claim!, warn)
+    } finally {
+      this.#indexing--
+    }
+    await fetchMaps(this.index.inherited, this.#remote, warn)
   }
 
   /** Hosts that held something under the old claim, or hold something under the new one, learn of the change. */
@@ -475,6 +497,7 @@ export class Volume implements GuestVolume {
         await this.#quiet()
       }
       const report = await holder.seal(request.volume, request.epoch)
+      this.#leaveIndex(request.epoch, report.length)
       this.driver.dispatch({ type: 'selfSealed', epoch: request.epoch, reason: request.handOver ? 'handed over' : 'sealed by a takeover' })
       const quiet = this.#servedEpoch === request.epoch && this.#outstandingWrites === 0
       answer({ type: 'sealed', incarnation: holder.self.incarnation, ...report, quiet })
@@ -482,6 +505,18 @@ export class Volume implements GuestVolume {
       answer({ type: 'problem', reason: (error as Error).message })
     } finally {
       this.#handingOver = false
+    }
+  }
+
+  /** The next owner reads what is dirty from here: what this one knows of it is ready. */
+  #leaveIndex(sealed: Epoch, length: number): void {
+    const { holder } = this.#shell, { claim } = this, epoch = this.writes.epoch
+    if (claim === null || epoch === null || claim.epoch !== sealed || epoch.ackedWon !== epoch.start + length) return
+    const own = this.index.layersOf(0)
+    if (own !== null) holder.adopt(claim.volume, sealed, length, own)
+    for (const log of claim.inherited) {
+      const layers = this.index.layersOf(log.epoch)
+      if (layers !== null && layers.length > 0) holder.adopt(claim.volume, log.epoch, log.kept, layers)
     }
   }
 
@@ -505,7 +540,7 @@ export class Volume implements GuestVolume {
 
   #mayDestage(): boolean {
     // In quarantine nothing could be retired anyway (R8); at its end everything above base is written once (R8c).
-    return this.#serving && !this.#handingOver && this.driver.state.attempt === null && this.#canRenew &&
+    return this.#serving && !this.#handingOver && this.#indexing === 0 && this.driver.state.attempt === null && this.#canRenew &&
       (!this.claim!.quarantine || this.#quarantineOver)
   }
 

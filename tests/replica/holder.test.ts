@@ -1,6 +1,8 @@
 /** Sealed logs: read and mapped by other hosts, trimmed, and let go when the claim names them no more. */
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import t from 'tap'
+import { IndexLayer } from '../../lib/core/index-layer.js'
+import { RUN } from '../../lib/core/layer.js'
 import { epoch, won } from '../../lib/core/units.js'
 import { limits } from '../../lib/limits.js'
 import { sleep, until } from '../../fixtures/lab/workspace.js'
@@ -158,4 +160,19 @@ t.test('a map longer than one page goes on where it stopped', async (t) => {
   const second = await lab.map(epoch(1), records.length, first.nextLba)
   t.match(second, { more: false, extents: [limits.mapExtentsMax * 2, 1, 2] })
   t.equal(second.type === 'extents' && second.extents.length, 30)
+})
+
+t.test('the index that an owner leaves behind answers until something of the volume is let go', async (t) => {
+  const lab = await ReplicaLab.create(t)
+  await fill(lab, 1, 0, [{ lba: 0, sectors: 8, fill: 1 }], [{ lba: 8, sectors: 8, fill: 2 }], [{ lba: 16, sectors: 8, fill: 3 }])
+  await lab.holder.seal(VOLUME, epoch(1))
+  // Not what the log says, so that it can be told from it.
+  const newer = new IndexLayer(), older = new IndexLayer()
+  newer.putZero(0, 8)
+  older.putZero(0, 24)
+  lab.holder.adopt(VOLUME, epoch(1), 3, [newer, older])
+  t.match(await lab.map(epoch(1), 3), { type: 'extents', extents: [0, 24, RUN.zero] })
+  t.match(await lab.map(epoch(1), 2), { type: 'extents', extents: [0, 8, RUN.data, 8, 8, RUN.data] }, 'only for what it was left')
+  await lab.holder.trim(VOLUME, won(1))
+  t.match(await lab.map(epoch(1), 3), { type: 'extents', extents: [8, 8, RUN.data, 16, 8, RUN.data] }, 'its segments may be gone')
 })

@@ -11,6 +11,7 @@ const FOUND: Readonly<Record<string, readonly number[]>> = {
   'a cut that ended during a claim change stays in the index, and is destaged again over newer data': [5219],
   'in write-through a guest reads what its host had destaged and lost, and loses it with the storage\'s cache': [192],
   'quarantine never ends when its end falls into another claim change': [300],
+  'a new owner\'s map of an inherited log is older than what its holder has let go of': [1096],
   'a guest hangs that came back while the hand-over was under way': [2110],
   'a guest hangs that came to a host which did not know yet that it had lost the volume': [2114],
 }
