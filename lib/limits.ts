@@ -98,6 +98,13 @@ export const limits = {
   handshakeTimeoutMs: 5000,
   /** A seal, and the wait of a first start for its replicas to connect. */
   sealTimeoutMs: 3000,
+  /** How often a takeover by command looks at where it is, which is also how often its command hears of it. */
+  takeoverPollMs: 20,
+  /** Between two runs of the fence command, and how much of what it says is logged. */
+  fencePauseMs: 1000,
+  fenceWordsCharacters: 500,
+  /** Why an operator accepts a loss; the claim keeps it for ever. */
+  lossReasonCharacters: 200,
   /** Draining at a clean stop. */
   stopTimeoutMs: 30_000,
   /** A connection that is silent for this long is dead, and how often a lost one is dialed again. */
@@ -161,6 +168,15 @@ export const limits = {
   holdLeaseMaxMs: 24 * 3600 * 1000,
   /** Flushes before the guest's acks wait for the rest, and how little is left then. */
   drainRounds: 8,
+  /** Between two tries of bringing to the backing what a host in maintenance has a copy of. */
+  letGoPauseMs: 200,
+  /** The longest time that fewer copies may be chosen for, and what draining may take when it is over, before writes wait. */
+  exemptionMaxMs: 7 * 24 * 3600 * 1000,
+  exemptionDrainMs: 60_000,
+  /** `host maintenance on`: until it gives up, unless told otherwise, at the most, and how often it looks. */
+  maintenanceTimeoutMs: 10 * 60_000,
+  maintenanceTimeoutMaxMs: 24 * 3600 * 1000,
+  maintenancePollMs: 100,
   drainSmallBytes: 4 * MIB,
   /** The journal's table in memory, and what a journal may hold at the most when it is read back. */
   journalEntriesMax: 4_000_000,

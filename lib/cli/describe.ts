@@ -13,6 +13,7 @@ export function describeHost(host: HostStatus): string {
       ['region', `${formatBytes(used)} of ${formatBytes(region.sizeBytes)} used (${percent(used, region.sizeBytes)}), ` +
         `${formatBytes(region.appendedBytes)} written since start, ${region.path}, device cache: ${region.writeCache}`],
       ...(host.scrub === null ? [] : [['scrubbed', scrubbed(host.scrub)] as const]),
+      ...(host.maintenance ? [['MAINTENANCE', 'this host is to hold no copies; "holdfast host ok-to-stop", then "maintenance off"'] as const] : []),
       ...host.peers.map((peer): Row => [`peer ${peer.host}`, `${connection(peer)}, ${peer.address}`]),
     ]),
     ...host.volumes.map((volume) => block(title(volume), volumeRows(volume))),
@@ -42,7 +43,7 @@ const percent = (part: number, whole: number): string => (whole === 0 ? '-' : `$
 export const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
 
 function connection(peer: HostStatus['peers'][number]): string {
-  if (peer.dialed && peer.accepted) return 'connected'
+  if (peer.dialed && peer.accepted) return peer.maintenance ? 'connected, in maintenance' : 'connected'
   if (peer.dialed) return 'connected one way only: it does not reach this host'
   return peer.accepted ? 'connected one way only: this host does not reach it' : 'NOT CONNECTED'
 }
@@ -55,6 +56,7 @@ function volumeRows(v: VolumeStatus): Row[] {
   const rows: Row[] = [
     ['policy', !serving ? `${policy.requested}, once this host serves it` : policy.reason === null ? policy.effective
       : `${policy.effective} instead of ${policy.requested}: ${policy.reason}`],
+    ...(v.fewerCopiesForMs === null ? [] : [['FEWER COPIES', `will do for ${approximately(Math.max(0, v.fewerCopiesForMs))} more, as an operator chose; "holdfast host copies policy" ends it`] satisfies Row]),
     ['owner', v.owner === null ? 'not known to this host' : `${v.owner}, epoch ${v.epoch}, on ${v.set.join(' ')}${v.quarantine ? ', in quarantine' : ''}`],
     ...v.inherited.map((log): Row => ['inherited', `epoch ${log.epoch}: ${counted(log.kept, 'record')} on ${log.holders.join(' ')}`]),
     ['backing', `${v.guardedAs ?? v.backing}, ${formatBytes(v.capacityBytes)}${serving && v.guardedAs === null ? ', UNGUARDED' : ''}`],
@@ -65,11 +67,12 @@ function volumeRows(v: VolumeStatus): Row[] {
     const { outlook } = v
     const age = outlook.dirtyAgeMs < 1000 ? '' : `, up to ${Math.round(outlook.dirtyAgeMs / 1000)} s old`
     const drained = outlook.drainedInMs === null || v.dirtyBytes === 0 ? '' : `, ${approximately(outlook.drainedInMs)} to destage`
-    rows.splice(2, 0, ['dirty', `${formatBytes(v.dirtyBytes)}${age}${drained}; acknowledged up to ${v.acked}, on the backing up to ${v.base}, by ${v.order}`])
+    const at = rows.findIndex(([label]) => label === 'owner') + 1
+    rows.splice(at, 0, ['dirty', `${formatBytes(v.dirtyBytes)}${age}${drained}; acknowledged up to ${v.acked}, on the backing up to ${v.base}, by ${v.order}`])
     if (v.cache !== null && (v.cache.cleanBytes > 0 || !v.cache.populating)) {
-      rows.splice(3, 0, ['clean', `${formatBytes(v.cache.cleanBytes)} kept for reads${v.cache.populating ? '' : ', filling is paused'}`])
+      rows.splice(at + 1, 0, ['clean', `${formatBytes(v.cache.cleanBytes)} kept for reads${v.cache.populating ? '' : ', filling is paused'}`])
     }
-    if (outlook.frozenAt !== null) rows.splice(3, 0, ['frozen', frozen(outlook)])
+    if (outlook.frozenAt !== null) rows.splice(at + 1, 0, ['frozen', frozen(outlook)])
   }
   return [...rows, ...traffic(v.counters)]
 }

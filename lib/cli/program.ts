@@ -28,8 +28,9 @@ export function program(): Command {
   const pki = new Command('pki').description('the cluster\'s own certificates').addCommand(pkiInit()).addCommand(pkiIssue())
   const volume = new Command('volume').description('act on one volume').addCommand(volumeFlush()).addCommand(volumeFreeze())
     .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeCache()).addCommand(volumeResize())
-    .addCommand(volumeVerify()).addCommand(volumeDiscardDirty())
-  for (const command of [blk(), serve(), status(), doctor(), volume, scrub(), inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
+    .addCommand(volumeVerify()).addCommand(volumeTakeover()).addCommand(volumeDiscardDirty())
+  const host = new Command('host').description('act on this host').addCommand(hostOkToStop()).addCommand(hostMaintenance()).addCommand(hostCopies())
+  for (const command of [blk(), serve(), status(), doctor(), volume, host, scrub(), inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
 }
@@ -112,6 +113,7 @@ export interface ProgressArguments extends ControlArguments { readonly progress:
 export interface FlushArguments extends ProgressArguments { readonly to?: number }
 /** `for`: milliseconds. */
 export interface DiscardArguments extends ControlArguments { readonly acceptDataLoss: boolean }
+export interface TakeoverArguments extends ControlArguments { readonly force: boolean; readonly fenced?: string; readonly acceptDataLoss?: string }
 export interface FreezeArguments extends ProgressArguments { readonly domain?: string; readonly for: number }
 
 const progressOption = (): Option => new Option('-p, --progress', 'show progress').default(false)
@@ -203,6 +205,83 @@ nothing, put the right image back instead and start the daemon again. The loss i
 Example:
   holdfast volume discard-dirty db01 --accept-data-loss`)
     .action(async (name: string, options: DiscardArguments) => (await import('./status.js')).discardDirty(name, options))
+}
+
+function hostOkToStop(): Command {
+  const command = new Command('ok-to-stop').description('may this host be stopped now? One line for each volume that it is needed for')
+  for (const option of [...controlOptions(), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+Exit code 0: every acknowledged write of every volume is on its backing, or has the copies that its policy asks for on other
+hosts, and no guest is served here. ${EXIT.unsafe}: not now. ${EXIT.unreachable}: no daemon answers, so nothing is known.
+
+Example:
+  holdfast host ok-to-stop && systemctl reboot`)
+    .action(async (options: ControlArguments) => (await import('./host.js')).okToStop(options))
+}
+
+/** `timeout`: milliseconds. */
+export interface MaintenanceArguments extends ProgressArguments { readonly timeout: number }
+
+function hostMaintenance(): Command {
+  const command = new Command('maintenance').description('make this host one that may be switched off (on), or a candidate for copies again (off)')
+    .addArgument(new Argument('<state>', 'what it is to be').choices(['on', 'off']))
+    .addOption(new Option('--timeout <time>', 'give up waiting after this long').argParser(durationArgument).default(limits.maintenanceTimeoutMs, '10m'))
+  for (const option of [progressOption(), ...controlOptions(), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+on: other hosts move their copies from here to other hosts; where there is none, the volume goes on in write-through. What is
+dirty here is brought to the storage. Exit code 0 only when it is safe to switch this host off. Guests that run here are not
+touched: migrate them, then ask "holdfast host ok-to-stop". Whatever the answer, the host stays in maintenance, over restarts
+of the daemon as well, until it is switched off.
+
+Examples:
+  holdfast host maintenance on -p && systemctl reboot
+  holdfast host maintenance off`)
+    .action(async (state: 'on' | 'off', options: MaintenanceArguments) => (await import('./host.js')).maintenance(state, options))
+}
+
+/** `for`: milliseconds. */
+export interface CopiesArguments extends ControlArguments { readonly for?: number }
+
+function hostCopies(): Command {
+  const command = new Command('copies').description('for a limited time, be content with fewer copies of the volumes that this host serves; "policy" ends it')
+    .addArgument(new Argument('<least>', 'copies besides this host that will do').choices([...Array.from({ length: limits.copiesMax }, (_, i) => String(i)), 'policy']))
+    .addOption(new Option('--for <time>', 'then the policy counts again by itself').argParser(durationArgument))
+  for (const option of [...controlOptions(), jsonOption()]) command.addOption(option)
+  return command.addHelpText('after', `
+For two hosts of which one is away for maintenance: without this the volumes of the other go on in write-through. With 0 an
+acknowledged write is on this host alone until it is on the storage: if this host is lost then, that write is lost. "status"
+shows it with the time left. Copies are made as soon as, and as long as, there is a host for them. A daemon that is started
+again knows nothing of it.
+
+Example:
+  holdfast host copies 0 --for 2h          # on the host that stays`)
+    .action(async (least: string, options: CopiesArguments) => (await import('./host.js')).copies(least, options))
+}
+
+function volumeTakeover(): Command {
+  return volumeCommand('takeover', 'make this host the owner, where that takes no disk away from a running guest', [
+    new Option('--force', 'do not wait until the old owner counts as dead (timing.dead_after); needs --fenced').default(false),
+    new Option('--fenced <host>', 'the old owner, which you have powered off'),
+    new Option('--accept-data-loss <reason>', 'no copy is left: go on with what is on the backing; the claim keeps the reason for ever'),
+  ])
+    .argument('<name>', 'volume')
+    .addHelpText('after', `
+An owner that answers hands the volume over, unless a guest runs on it there. One that does not is waited for until its
+heartbeat has stood still for timing.dead_after (in write-through for timing.quarantine more); a copy is then sealed, so
+nothing that was acknowledged is lost.
+
+--force --fenced HOST: you vouch that HOST is off. If it is not, its guest may still read old data, and two guests run on
+one disk. A HOST that answers, or whose heartbeat moves, is refused. What it had sent to the storage may still land, so
+the quarantine is kept.
+
+--accept-data-loss REASON: only when no host that has a copy can be reached. All of them must stay off until they can
+reach the claim: what they acknowledge meanwhile is lost as well. What was lost is printed, and recorded in the claim.
+
+Examples:
+  holdfast volume takeover db01
+  holdfast volume takeover db01 --force --fenced hv07
+  holdfast volume takeover db01 --accept-data-loss "rack 3 burnt down, ticket 4711"`)
+    .action(async (name: string, options: TakeoverArguments) => (await import('./takeover.js')).takeover(name, options))
 }
 
 function volumeVerify(): Command {

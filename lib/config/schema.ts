@@ -71,6 +71,13 @@ export const timingSchema = z.strictObject({
   peer_deadline: duration('100ms', '60s').default(5000),
 })
 
+const COMMAND = 'must be a list of words, the first an absolute path'
+export const fenceSchema = z.strictObject({
+  command: z.array(z.string({ error: COMMAND }), { error: COMMAND }).min(1, COMMAND).max(64, COMMAND).refine(([first = '']) => first.startsWith('/'), COMMAND),
+  timeout: duration('100ms', '10m').default(30_000),
+  storage: flag.default(false),
+})
+
 export const volumeSchema = z.strictObject({
   name: givenName,
   backing,
@@ -117,6 +124,7 @@ export const configSchema = z.strictObject({
   replication: replicationSchema.optional(),
   peer: z.array(peerSchema).max(limits.peersMax, `must be at most ${limits.peersMax} peers`).default([]),
   timing: timingSchema.prefault({}),
+  fence: fenceSchema.optional(),
   volume: z.array(volumeSchema).max(limits.regionVolumesMax, `must be at most ${limits.regionVolumesMax} volumes`).default([]),
   danger_zone: dangerSchema.prefault({}),
 })

@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostStatus, PolicyResult, Progress, ResizeResult, ScrubResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostStatus, MaintenanceResult, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
@@ -43,6 +43,19 @@ export class ControlClient {
 
   cache(volume: string, action: CacheAction): Promise<CacheResult> {
     return this.#ask('POST', `${volumePath(volume)}/cache?action=${action}`, limits.controlAnswerMs)
+  }
+
+  okToStop(): Promise<StopAnswer> { return this.#ask('GET', '/v1/host/ok-to-stop', limits.controlAnswerMs) }
+
+  maintenanceOn(timeoutMs: number, progress: Progress): Promise<MaintenanceResult> { return this.#follow(`/v1/host/maintenance?state=on&timeout=${timeoutMs}`, progress) }
+  maintenanceOff(): Promise<MaintenanceResult> { return this.#ask('POST', '/v1/host/maintenance?state=off', limits.controlAnswerMs) }
+
+  fewerCopies(least: number, forMs: number): Promise<CopiesResult> { return this.#ask('POST', `/v1/host/copies?least=${least}&for=${forMs}`, limits.controlAnswerMs) }
+  policyCopies(): Promise<CopiesResult> { return this.#ask('POST', '/v1/host/copies', limits.controlAnswerMs) }
+
+  takeover(volume: string, { fenced, acceptLoss }: TakeoverRequest): Promise<TakeoverResult> {
+    const query = new URLSearchParams({ ...(fenced === null ? {} : { fenced }), ...(acceptLoss === null ? {} : { 'accept-loss': acceptLoss }) }).toString()
+    return this.#follow(`${volumePath(volume)}/takeover${query === '' ? '' : `?${query}`}`, () => undefined)
   }
 
   /** Of one volume or of all (null). */

@@ -2,6 +2,10 @@
  * The control API: HTTP and JSON on a unix socket.
  *
  *   GET  /v1/status                        -> HostStatus
+ *   GET  /v1/host/ok-to-stop               -> StopAnswer
+ *   POST /v1/host/maintenance?state=off    -> MaintenanceResult
+ *   POST /v1/host/copies?least=N&for=MS    -> CopiesResult
+ *   POST /v1/host/copies                   -> CopiesResult
  *   POST /v1/volumes/NAME/resize           -> ResizeResult
  *   POST /v1/volumes/NAME/discard-dirty?accept=data-loss -> DiscardResult
  *   POST /v1/thaw?volume=NAME | ?domain=D  -> ThawResult
@@ -12,6 +16,8 @@
  *   these end as well when nobody reads their lines any more
  *   POST /v1/scrub?rate=BYTES_A_SECOND[&volume=NAME]     -> ScrubResult
  *   POST /v1/volumes/NAME/verify                         -> VerifyResult
+ *   POST /v1/host/maintenance?state=on&timeout=MS        -> MaintenanceResult
+ *   POST /v1/volumes/NAME/takeover[?fenced=HOST][&accept-loss=REASON] -> TakeoverResult
  *
  * Errors are {"error": sentence, "exitCode": n}; the code is what a command should end with.
  */
@@ -21,7 +27,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, HostControl, Progress, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CopiesResult, HostControl, Progress, TakeoverRequest, VolumeChoice } from '../ports/control.js'
 
 const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403 }
 
@@ -96,15 +102,19 @@ async function handle(control: HostControl, request: IncomingMessage, response: 
 
 async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, response: ServerResponse): Promise<void> {
   const verb = call.split(' ')[0]!
-  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache|discard-dirty|verify)$/.exec(pathname) ?? []
+  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache|discard-dirty|verify|takeover)$/.exec(pathname) ?? []
   const post = verb === 'POST'
   if (call === 'GET /v1/status') reply(response, 200, control.status())
+  else if (call === 'GET /v1/host/ok-to-stop') reply(response, 200, await control.okToStop())
+  else if (post && pathname === '/v1/host/maintenance') await maintenance(control, query, response)
+  else if (post && pathname === '/v1/host/copies') reply(response, 200, await copies(control, query))
   else if (post && action === 'resize') reply(response, 200, await control.resize(volume))
   else if (post && action === 'cache') reply(response, 200, await control.cache(volume, cacheActionOf(query.get('action'))))
   else if (post && action === 'discard-dirty') reply(response, 200, await control.discardDirty(acceptedFor(volume, query.get('accept'))))
   else if (post && action === 'flush') await stream(response, (progress) => control.flush(volume, wonOf(query.get('to')), progress))
   else if (post && action === 'policy') await stream(response, (progress) => control.policy(volume, modeOf(query.get('mode')), progress))
   else if (post && action === 'verify') await stream(response, (progress, gone) => control.verify(volume, progress, gone))
+  else if (post && action === 'takeover') await stream(response, (progress, gone) => control.takeover(volume, takeoverOf(query), progress, gone))
   else if (post && pathname === '/v1/scrub') await stream(response, (progress, gone) => control.scrub(query.get('volume'), rateOf(query.get('rate')), progress, gone))
   else if (post && pathname === '/v1/freeze') await stream(response, (progress) => control.freeze(choiceOf(query), leaseOf(query.get('lease')), progress))
   else if (post && pathname === '/v1/thaw') reply(response, 200, await control.thaw(choiceOf(query)))
@@ -115,6 +125,33 @@ async function route(control: HostControl, call: string, { pathname, searchParam
 function acceptedFor(volume: string, accept: string | null): string {
   if (accept === 'data-loss') return volume
   throw new Failure(EXIT.usage, 'discard-dirty loses data for ever; say accept=data-loss')
+}
+
+async function maintenance(control: HostControl, query: URLSearchParams, response: ServerResponse): Promise<void> {
+  const state = query.get('state'), timeoutMs = Number(query.get('timeout') ?? NaN)
+  if (state === 'off') { reply(response, 200, await control.maintenanceOff()); return }
+  if (state !== 'on') throw new Failure(EXIT.usage, 'state must be on or off')
+  if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > limits.maintenanceTimeoutMaxMs) {
+    throw new Failure(EXIT.usage, `timeout must be milliseconds from 1 to ${limits.maintenanceTimeoutMaxMs}`)
+  }
+  await stream(response, (progress, gone) => control.maintenanceOn(timeoutMs, progress, gone))
+}
+
+function copies(control: HostControl, query: URLSearchParams): Promise<CopiesResult> {
+  const least = query.get('least'), forMs = Number(query.get('for') ?? NaN)
+  if (least === null && !query.has('for')) return control.policyCopies()
+  if (least === null || !/^\d$/.test(least) || Number(least) >= limits.copiesMax) throw new Failure(EXIT.usage, `least must be from 0 to ${limits.copiesMax - 1}`)
+  if (!Number.isSafeInteger(forMs) || forMs < 1 || forMs > limits.exemptionMaxMs) throw new Failure(EXIT.usage, `for must be milliseconds from 1 to ${limits.exemptionMaxMs}`)
+  return control.fewerCopies(Number(least), forMs)
+}
+
+/** A reason is for ever, and short enough for what is said with it. */
+function takeoverOf(query: URLSearchParams): TakeoverRequest {
+  const fenced = query.get('fenced'), acceptLoss = query.get('accept-loss')
+  const length = acceptLoss?.trim().length ?? 1
+  if (fenced === '') throw new Failure(EXIT.usage, 'fenced must name the host that was powered off')
+  if (length < 1 || length > limits.lossReasonCharacters) throw new Failure(EXIT.usage, `accept-loss needs a reason of 1 to ${limits.lossReasonCharacters} characters`)
+  return { fenced, acceptLoss: acceptLoss?.trim() ?? null }
 }
 
 function wonOf(text: string | null): number | null {

@@ -10,7 +10,8 @@ import { assert, unreachable } from './assert.js'
 import {
   hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type Member,
 } from './claim.js'
-import { chooseReplicas, decideChange, firstClaim, isReleased, type SealReport } from './transition.js'
+import { mayFence, silentForMs, skipsLanding, type Fenced, type Obstacle, type TakeoverOrder } from './takeover.js'
+import { chooseReplicas, decideChange, firstClaim, giveUpUnsealed, isReleased, type ChangeWish, type SealReport } from './transition.js'
 import type { Epoch } from './units.js'
 
 export interface OwnershipPolicy {
@@ -23,12 +24,17 @@ export interface OwnershipPolicy {
   readonly renewMs: number
   /** How long a seal may stay unanswered, and how long a first start waits for its replicas to connect. */
   readonly sealTimeoutMs: number
+  /** There is a command that fences an owner that does not answer. */
+  readonly fences?: boolean
 }
 
 export type Phase = 'standby' | 'claiming' | 'serving' | 'sealed' | 'failed'
 
 type Kind = 'take' | 'own'
 type Step = 'reading' | 'waiting' | 'asking' | 'flushing' | 'sealing' | 'swapping' | 'confirming'
+
+/** An operator's choice for a time in which there are too few hosts for the policy. */
+export interface Exemption { readonly leastCopies: number; readonly untilMs: number; /** At the latest; in between it is drained. */ readonly overMs: number }
 
 /** What an attempt changes besides set and mode. */
 type Flags = Pick<Attempt, 'clearQuarantine' | 'release' | 'capacityBytes'>
@@ -61,9 +67,22 @@ export interface OwnershipState {
   readonly volume: { readonly newId: string; readonly guest: GuestView }
   phase: Phase
   reason: string | null
+  /** What the attempt waits for; null: it is not known yet, or there is none. */
+  obstacle: Obstacle | null
+  /** An operator's, for the time of the command. */
+  order: TakeoverOrder | null
+  /** By the fence command, and the epoch for which it was run last. */
+  fenced: Fenced | null
+  fenceAsked: Epoch | null
   /** The claim served, or the newest one seen. */
   claim: Claim | null
   reachable: readonly Member[]
+  /** Hosts in maintenance: they go on with what they hold, and are to hold nothing more. */
+  leaving: readonly string[]
+  /** Fewer copies than the policy asks for will do; null: they will not. */
+  exemption: Exemption | null
+  /** Acks wait, so that the last of what only a leaving host has a copy of gets to the backing. */
+  lettingGo: boolean
   /** Hosts that missed a deadline or refused a record, and when; forgiven when they connect anew, or after a while. */
   late: Map<string, number>
   wanted: boolean
@@ -87,13 +106,20 @@ export interface OwnershipState {
 export type OwnershipEvent =
   | { readonly type: 'want' }
   | { readonly type: 'unwant' }
+  /** An operator takes the volume over; null: the command has ended. */
+  | { readonly type: 'order'; readonly order: TakeoverOrder | null }
+  /** The owner of this epoch was fenced. */
+  | { readonly type: 'fenced'; readonly fenced: Fenced }
   | { readonly type: 'claimRead'; readonly claim: Claim | null; readonly beat: { readonly epoch: Epoch; readonly counter: number } | null }
   | { readonly type: 'claimUnreadable'; readonly reason: string; readonly damaged: boolean }
   | { readonly type: 'sealed'; readonly epoch: Epoch; readonly report: SealReport }
   | { readonly type: 'sealFailed'; readonly epoch: Epoch; readonly member: Member; readonly busy: boolean; readonly reason: string }
   | { readonly type: 'swapped'; readonly outcome: 'won' | 'lost' | 'unknown' }
   | { readonly type: 'backingFlushed'; readonly ok: boolean }
-  | { readonly type: 'members'; readonly reachable: readonly Member[] }
+  | { readonly type: 'members'; readonly reachable: readonly Member[]; readonly leaving?: readonly string[] }
+  | { readonly type: 'exempt'; readonly exemption: Exemption | null }
+  /** Little is dirty any more: now it is drained, if a member leaves that nobody can replace. */
+  | { readonly type: 'letGo' }
   | { readonly type: 'late'; readonly host: string; readonly reason: string }
   /** This host's log of the epoch is not what was written: other holders are to have it alone. */
   | { readonly type: 'damaged'; readonly epoch: Epoch }
@@ -116,6 +142,8 @@ export type OwnershipEffect =
   | { readonly type: 'seal'; readonly member: Member; readonly epoch: Epoch; readonly handOver: boolean }
   | { readonly type: 'sealSelf'; readonly epoch: Epoch }
   | { readonly type: 'flushBacking' }
+  /** Run the fence command against this silent owner; its success comes as `fenced`. */
+  | { readonly type: 'fence'; readonly owner: Member; readonly epoch: Epoch }
   /** Running owner: nothing is appended from here until `serve` or `lost`. */
   | { readonly type: 'freeze' }
   | { readonly type: 'swap'; readonly expected: Epoch; readonly next: Claim }
@@ -136,7 +164,7 @@ const FORGIVE_MS = 30_000
 
 export function newOwnership(self: Member, policy: OwnershipPolicy, newId: string, guest: GuestView): OwnershipState {
   return {
-    self, policy, volume: { newId, guest }, phase: 'standby', reason: null, claim: null, reachable: [], late: new Map(),
+    self, policy, volume: { newId, guest }, phase: 'standby', reason: null, obstacle: null, order: null, fenced: null, fenceAsked: null, claim: null, reachable: [], leaving: [], exemption: null, lettingGo: false, late: new Map(),
     wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, damaged: new Set(), starting: false, notBeforeMs: 0,
   }
 }
@@ -146,8 +174,39 @@ export function degradedReason(s: OwnershipState): string | null {
   if (s.phase !== 'serving' || s.claim === null) return null
   const copies = s.claim.set.filter((m) => m.host !== s.self.host).length
   if (s.policy.mode === 'write-through') return null
-  if (copies >= s.policy.copies) return null
-  return `${copies} of ${s.policy.copies} copies: ${s.policy.replicas.filter((h) => !s.claim!.set.some((m) => m.host === h)).join(', ') || 'no other host'} not reachable`
+  if (copies >= leastCopies(s)) {
+    return s.lettingGo ? `${s.claim.set.filter((m) => s.leaving.includes(m.host)).map((m) => m.host).join(', ')} in maintenance, and no other host for a copy` : null
+  }
+  return missingCopies(s)
+}
+
+/** Write-back is possible with so many. */
+const leastCopies = ({ policy, exemption }: OwnershipState): number => exemption === null ? policy.copies : Math.min(policy.copies, exemption.leastCopies)
+
+/** Too few copies for the policy, but not for its exemption: a choice, and no reason to wait for anything. */
+export const exemptReason = (s: OwnershipState): string | null =>
+  s.exemption !== null && s.phase === 'serving' && s.claim!.mode === 'write-back' && s.claim!.set.length - 1 < s.policy.copies ? missingCopies(s) : null
+
+function missingCopies(s: OwnershipState): string {
+  const copies = s.claim!.set.filter((m) => m.host !== s.self.host).length
+  const missing = s.policy.replicas.filter((h) => !s.claim!.set.some((m) => m.host === h))
+  const leaving = missing.filter((h) => s.leaving.includes(h)), away = missing.filter((h) => !s.leaving.includes(h))
+  const why = [...(away.length > 0 || leaving.length === 0 ? [`${away.join(', ') || 'no other host'} not reachable`] : []), ...(leaving.length > 0 ? [`${leaving.join(', ')} in maintenance`] : [])]
+  return `${copies} of ${s.policy.copies} copies: ${why.join(', ')}`
+}
+
+/** A member is in maintenance and no other host can have its copy: only write-through lets it go. */
+export const mustLetGo = (s: OwnershipState): boolean =>
+  s.phase === 'serving' && s.claim?.mode === 'write-back' && s.claim.set.some((m) => s.leaving.includes(m.host)) && plan(s).mode === 'write-through'
+
+/** Without its exemption the volume would have to be in write-through. */
+export const needsExemption = (s: OwnershipState): boolean => s.phase === 'serving' && s.exemption !== null && possibleMode({ ...s, exemption: null }) !== possibleMode(s)
+
+/** A host in maintenance has some of what is dirty, or will have. The claim names old logs until its next change, destaged or not. */
+export function leaverHolds(s: OwnershipState): boolean {
+  if (s.phase !== 'serving' || s.claim === null || s.leaving.length === 0) return false
+  const { set, inherited } = s.claim, holders = s.inheritedDone ? [] : inherited.flatMap((log) => log.holders)
+  return [...set, ...holders].some((m) => s.leaving.includes(m.host))
 }
 
 /** What policy and reachable hosts allow now. */
@@ -164,13 +223,17 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
   switch (event.type) {
     case 'want': s.wanted = true; break
     case 'unwant': s.wanted = false; break
+    case 'order': onOrder(s, event.order, env); break
+    case 'fenced': onFenced(s, event.fenced, env); break
     case 'claimRead': onClaimRead(s, event.claim, event.beat, env, out); break
     case 'claimUnreadable': onUnreadable(s, event.reason, event.damaged, env); break
     case 'sealed': onSealed(s, event.epoch, event.report, env, out); break
     case 'sealFailed': onSealFailed(s, event.epoch, event.member, event.busy, event.reason, env, out); break
     case 'swapped': onSwapped(s, event.outcome, out); break
     case 'backingFlushed': onBackingFlushed(s, event.ok, env, out); break
-    case 'members': onMembers(s, event.reachable); break
+    case 'members': onMembers(s, event.reachable, event.leaving ?? []); break
+    case 'exempt': s.exemption = event.exemption; break
+    case 'letGo': s.lettingGo = mustLetGo(s); break
     case 'late': s.late.set(event.host, env.nowMs); break
     case 'damaged': s.damaged.add(event.epoch); break
     case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
@@ -181,7 +244,9 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'revive': if (s.phase === 'failed') { s.phase = 'standby'; s.reason = null; s.wanted = true }; break
     case 'resize': if (mayChange(s)) beginOwn(s, env, out, { ...UNCHANGED, capacityBytes: event.capacityBytes }); break
     case 'policy': s.policy = { ...s.policy, mode: event.mode }; break
-    case 'tick': for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break
+    case 'tick':
+      if (s.exemption !== null && env.nowMs >= s.exemption.overMs) s.exemption = null
+      for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break
     default: unreachable(event, 'ownership event')
   }
   proceed(s, env, out)
@@ -220,12 +285,14 @@ function reviewSet(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const lateMember = claim.set.find((m) => s.late.has(m.host))
   const others = claim.set.filter((m) => m.host !== s.self.host)
   const joins = desired.set.some((m) => !hasMember(claim.set, m))
+  const leaves = others.some((m) => s.leaving.includes(m.host) && !hasMember(desired.set, m))
   const spare = others.some((m) => !hasMember(desired.set, m))
   const can = desired.mode === 'write-back' || (s.drained && !claim.quarantine)
   const change =
     lateMember !== undefined || leavesDamaged(s, claim) ||
     (desired.mode !== claim.mode && can) ||
     (claim.mode === 'write-back' && joins && others.length < s.policy.copies) ||
+    (claim.mode === 'write-back' && leaves && desired.mode === 'write-back' && (joins || s.inheritedDone)) ||
     // R-migration: the source stays in the set until what it holds is on the backing.
     (claim.mode === 'write-back' && spare && s.inheritedDone && others.length > s.policy.copies)
   if (change) beginOwn(s, env, out, UNCHANGED)
@@ -240,9 +307,9 @@ function leavesDamaged(s: OwnershipState, claim: Claim): boolean {
 }
 
 function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
-  const ok = s.reachable.filter((m) => !s.late.has(m.host))
+  const ok = s.reachable.filter((m) => !s.late.has(m.host) && !s.leaving.includes(m.host))
   const replicas = chooseReplicas(s.self, s.policy.replicas, ok, s.claim?.set ?? [], s.policy.copies)
-  if (s.policy.mode === 'write-through' || replicas.length < s.policy.copies) return { set: [s.self], mode: 'write-through' }
+  if (s.policy.mode === 'write-through' || replicas.length < leastCopies(s)) return { set: [s.self], mode: 'write-through' }
   return { set: [s.self, ...replicas], mode: 'write-back' }
 }
 
@@ -253,6 +320,24 @@ function newAttempt(kind: Kind, env: Env, flags: Flags): Attempt {
     kind, sinceMs: env.nowMs, step: 'reading', from: null, awaiting: [], reports: [], deadlineMs: 0, next: null, kept: 0,
     deadSinceMs: null, unread: false, waitedOut: false, ...flags,
   }
+}
+
+function onOrder(s: OwnershipState, order: TakeoverOrder | null, env: Env): void {
+  s.order = order
+  if (order === null || s.phase === 'serving') return
+  s.wanted = true
+  s.obstacle = null
+  lookAgain(s, env)
+}
+
+function onFenced(s: OwnershipState, fenced: Fenced, env: Env): void {
+  s.fenced = fenced
+  lookAgain(s, env)
+}
+
+/** Something that an attempt waits for may have changed. */
+function lookAgain(s: OwnershipState, env: Env): void {
+  if (s.attempt?.kind === 'take' && s.attempt.step === 'waiting') s.attempt.deadlineMs = env.nowMs
 }
 
 function beginTake(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
@@ -268,15 +353,17 @@ function beginOwn(s: OwnershipState, env: Env, out: OwnershipEffect[], flags: Fl
   seal(s, env, out)
 }
 
-function wait(s: OwnershipState, env: Env, ms: number, reason: string): void {
+function wait(s: OwnershipState, env: Env, ms: number, obstacle: Obstacle, reason: string): void {
   s.attempt!.step = 'waiting'
   s.attempt!.deadlineMs = env.nowMs + ms
+  s.obstacle = obstacle
   s.reason = reason
 }
 
 function giveUp(s: OwnershipState, env: Env, phase: Phase, reason: string): void {
   s.attempt = null
   s.phase = phase
+  s.obstacle = null
   s.reason = reason
   s.notBeforeMs = env.nowMs + RETRY_MS
 }
@@ -314,7 +401,7 @@ function onUnreadable(s: OwnershipState, reason: string, damaged: boolean, env: 
   const a = s.attempt
   if (a === null) return
   if (damaged) { giveUp(s, env, 'failed', reason); return }
-  if (a.step === 'reading') wait(s, env, RETRY_MS, reason)
+  if (a.step === 'reading') wait(s, env, RETRY_MS, 'claim', reason)
   else if (a.step === 'confirming') { a.deadlineMs = env.nowMs + RETRY_MS; a.unread = true; s.reason = reason }
 }
 
@@ -332,7 +419,7 @@ function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: Owners
   const desired = plan(s)
   if (claim === null) {
     if (desired.mode !== s.policy.mode && env.nowMs - a.sinceMs < s.policy.sealTimeoutMs) {
-      wait(s, env, 50, `waiting for ${s.policy.copies} of {${s.policy.replicas.join(', ')}} to connect`)
+      wait(s, env, 50, 'copies', `waiting for ${s.policy.copies} of {${s.policy.replicas.join(', ')}} to connect`)
       return
     }
     swap(s, firstClaim(s.volume.newId, s.volume.guest, { ...desired, self: s.self, nonce: env.nonce, clearQuarantine: false, released: false, capacityBytes: null, damagedHere: s.damaged }), 0, out)
@@ -350,20 +437,27 @@ function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: Owners
   takeFromSilent(s, claim, env, out)
 }
 
-/** The owner cannot be asked: only its heartbeat, standing still for T_dead, allows a takeover (R6). */
+/**
+ * The owner cannot be asked: only its heartbeat, standing still, allows a takeover (R6). For T_dead; or, when it was fenced
+ * at this very epoch, for as long as two renewals take: a host that is off renews nothing, so whoever named the wrong one is found out.
+ */
 function takeFromSilent(s: OwnershipState, claim: Claim, env: Env, out: OwnershipEffect[]): void {
   const a = s.attempt!
-  const stillMs = env.nowMs - s.beat!.sinceMs
-  if (stillMs < s.policy.deadAfterMs) {
-    wait(s, env, Math.min(s.policy.renewMs, s.policy.deadAfterMs - stillMs),
-      `owned by ${claim.owner.host}, which does not answer; its heartbeat must stand still for ${s.policy.deadAfterMs} ms (${Math.round(stillMs)} so far)`)
+  const stillMs = env.nowMs - s.beat!.sinceMs, needMs = silentForMs(s, claim)
+  if (mayFence(s, claim, stillMs)) { s.fenceAsked = claim.epoch; out.push({ type: 'fence', owner: claim.owner, epoch: claim.epoch }) }
+  if (stillMs < needMs) {
+    wait(s, env, Math.min(s.policy.renewMs, needMs - stillMs), 'silent',
+      `owned by ${claim.owner.host}, which does not answer; its heartbeat must stand still for ${needMs} ms (${Math.round(stillMs)} so far)`)
     return
   }
   if (claim.mode === 'write-back') { seal(s, env, out); return }
   // R14: nobody else holds anything; its last writes must have landed before even a read is answered.
   a.deadSinceMs ??= env.nowMs
-  const left = a.deadSinceMs + s.policy.quarantineMs - env.nowMs
-  if (left > 0) { wait(s, env, Math.min(left, s.policy.renewMs), `write-through takeover of ${claim.owner.host}: waiting ${Math.ceil(left)} ms for its last writes to land`); return }
+  const left = skipsLanding(s, claim) ? 0 : a.deadSinceMs + s.policy.quarantineMs - env.nowMs
+  if (left > 0) {
+    wait(s, env, Math.min(left, s.policy.renewMs), 'landing', `write-through takeover of ${claim.owner.host}: waiting ${Math.ceil(left)} ms for its last writes to land`)
+    return
+  }
   a.step = 'flushing'
   out.push({ type: 'flushBacking' })
 }
@@ -371,7 +465,7 @@ function takeFromSilent(s: OwnershipState, claim: Claim, env: Env, out: Ownershi
 function onBackingFlushed(s: OwnershipState, ok: boolean, env: Env, out: OwnershipEffect[]): void {
   const a = s.attempt
   if (a === null || a.step !== 'flushing') return
-  if (!ok) { wait(s, env, RETRY_MS, 'the backing cannot be flushed'); return }
+  if (!ok) { wait(s, env, RETRY_MS, 'backing', 'the backing cannot be flushed'); return }
   a.waitedOut = true
   a.awaiting = []
   decide(s, env, out)
@@ -414,7 +508,7 @@ function onSealFailed(
   if (a.step !== 'asking' && a.step !== 'sealing') return
   a.awaiting = a.awaiting.filter((m) => !sameMember(m, member))
   if (a.step === 'asking') {
-    if (busy) wait(s, env, RETRY_MS, `held by ${member.host}: ${reason}`)
+    if (busy) wait(s, env, RETRY_MS, 'held', `held by ${member.host}: ${reason}`)
     else takeFromSilent(s, a.from, env, out)
     return
   }
@@ -429,7 +523,10 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const claim = a.from!
   for (const m of a.awaiting) if (a.kind === 'own' && m.host !== s.self.host) s.late.set(m.host, env.nowMs)
   a.awaiting = []
-  const wish = { self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release, capacityBytes: a.capacityBytes, damagedHere: s.damaged }
+  const wish = {
+    self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release, capacityBytes: a.capacityBytes, damagedHere: s.damaged,
+    storageFenced: skipsLanding(s, claim),
+  }
   const target = a.release ? { set: [s.self], mode: 'write-back' as ClaimMode } : targetOf(s, a)
   if (a.kind === 'own' && !a.reports.some((r) => sameMember(r.member, s.self))) {
     // The own region did not take the seal: nothing can be promised from here any more.
@@ -445,11 +542,21 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   }
   if (!decision.ok) {
     if (a.kind === 'own') { resume(s, claim, env, out, decision.reason); return }
+    const loss = acceptedLoss(s, a, { ...wish, ...target })
+    if (loss !== null) { swap(s, loss, 0, out); return }
     a.reports = []
-    wait(s, env, RETRY_MS, decision.reason)
+    wait(s, env, RETRY_MS, 'unsealed', decision.reason)
     return
   }
   swap(s, decision.next, decision.kept, out)
+}
+
+/** R5b: only for the epoch that the operator was shown, and only when nobody at all could be sealed. */
+function acceptedLoss(s: OwnershipState, a: Attempt, wish: ChangeWish): Claim | null {
+  const claim = a.from!, { order } = s
+  if (order?.acceptLoss == null || order.epoch !== claim.epoch || a.reports.length > 0 || claim.mode === 'write-through' || isReleased(claim)) return null
+  const set = wish.mode === 'write-through' ? [s.self] : wish.set
+  return giveUpUnsealed(claim, { ...wish, set }, order.acceptLoss)
 }
 
 function targetOf(s: OwnershipState, a: Attempt): { set: Member[]; mode: ClaimMode } {
@@ -518,8 +625,10 @@ function serve(s: OwnershipState, out: OwnershipEffect[]): void {
     return
   }
   s.phase = 'serving'
+  s.lettingGo = false
   s.starting = a.kind === 'take'
   s.reason = null
+  s.obstacle = null
   s.inheritedDone = next.inherited.length === 0
   s.drained = s.inheritedDone
   out.push({ type: 'serve', claim: next, from: a.from, kept: a.kept, running: a.kind === 'own' })
@@ -536,11 +645,13 @@ function resume(s: OwnershipState, claim: Claim, env: Env, out: OwnershipEffect[
 
 // --- the outside world -------------------------------------------------------------------------------------------------
 
-function onMembers(s: OwnershipState, reachable: readonly Member[]): void {
+function onMembers(s: OwnershipState, reachable: readonly Member[], leaving: readonly string[]): void {
   for (const m of reachable) {
     if (!s.reachable.some((r) => sameMember(r, m))) s.late.delete(m.host)
   }
   s.reachable = reachable
+  s.leaving = leaving
+  s.lettingGo &&= mustLetGo(s)
 }
 
 function onSelfSealed(s: OwnershipState, epoch: Epoch, reason: string, out: OwnershipEffect[]): void {

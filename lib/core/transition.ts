@@ -31,6 +31,8 @@ export interface ChangeWish {
   readonly capacityBytes: number | null
   /** Epochs whose log is not what it was on this host: it vouches for none of them any more, where another member does. */
   readonly damagedHere: ReadonlySet<Epoch>
+  /** The shared storage itself refuses the owner of this epoch: nothing that it has sent can land any more (4.3). */
+  readonly storageFenced?: boolean
 }
 
 export type Decision =
@@ -81,7 +83,7 @@ export function decideChange(
   const ownerQuiet = reports.some((r) => sameMember(r.member, claim.owner) && r.quiet)
   const quarantine = wish.clearQuarantine
     ? false
-    : claim.quarantine || !(running || ownerQuiet || isReleased(claim) || waitedOut)
+    : claim.quarantine || !(running || ownerQuiet || isReleased(claim) || waitedOut || wish.storageFenced === true)
 
   assert(hasMember(wish.set, wish.self), 'the owner is a member of its own set')
   if (wish.mode === 'write-through') {
@@ -118,12 +120,34 @@ function samplesAt(base: Won, claim: Claim, reports: readonly SealReport[]): rea
  * the disk. A quarantine goes on, because a late write can still land on that backing.
  */
 export function giveUpDirty(claim: Claim, nonce: string, reason: string): Claim {
-  const { released: _released, fingerprint: _fingerprint, samples: _samples, acceptedLoss, ...carried } = claim
-  const before = acceptedLoss === undefined ? '' : `; before, at epoch ${acceptedLoss.atEpoch}: ${acceptedLoss.reason}`
+  return { ...withoutWitnesses(claim), epoch: epoch(claim.epoch + 1), inherited: [], base: claim.start, nonce, acceptedLoss: lossIn(claim, reason) }
+}
+
+/**
+ * R5b, accepted by an operator: no member of the set could be sealed, so the backing as it is counts as the disk. Nobody
+ * can say how many records there were: their numbers are skipped, and base hides every log that comes back (R12). The owner
+ * may only be silent, so a late write can still land.
+ */
+export function giveUpUnsealed(claim: Claim, wish: ChangeWish, reason: string): Claim {
+  assert(claim.mode === 'write-back' && !isReleased(claim), 'only a log can be lost')
+  assert(hasMember(wish.set, wish.self), 'the owner is a member of its own set')
+  const end = won(claim.start + WAITED_OUT_GAP)
   return {
-    ...carried, epoch: epoch(claim.epoch + 1), inherited: [], base: claim.start, nonce,
-    acceptedLoss: { atEpoch: claim.epoch, reason: `${reason}${before}`.slice(0, ACCEPTED_LOSS_CHARACTERS) },
+    ...withoutWitnesses(claim), epoch: epoch(claim.epoch + 1), owner: wish.self, set: wish.set, mode: 'write-back', start: end, base: end, inherited: [],
+    quarantine: claim.quarantine || wish.storageFenced !== true, nonce: wish.nonce, acceptedLoss: lossIn(claim, reason),
   }
+}
+
+/** What is said of a backing that is not what it was holds no more. */
+function withoutWitnesses(claim: Claim): Omit<Claim, 'released' | 'fingerprint' | 'samples'> {
+  const { released: _released, fingerprint: _fingerprint, samples: _samples, ...carried } = claim
+  return carried
+}
+
+/** With the losses before. */
+function lossIn({ epoch: atEpoch, acceptedLoss }: Claim, reason: string): NonNullable<Claim['acceptedLoss']> {
+  const before = acceptedLoss === undefined ? '' : `; before, at epoch ${acceptedLoss.atEpoch}: ${acceptedLoss.reason}`
+  return { atEpoch, reason: `${reason}${before}`.slice(0, ACCEPTED_LOSS_CHARACTERS) }
 }
 
 export const ACCEPTED_LOSS_CHARACTERS = 1000

@@ -16,6 +16,7 @@ import type { Logger } from '../control/log.js'
 import { ThrottledVolume } from '../volume/throttled-volume.js'
 import { Volume } from '../volume/volume.js'
 import { ClosingStore } from './closing-store.js'
+import type { Fence } from './fence.js'
 import type { Host, HostedVolume } from './host.js'
 import { planJournal, refuseLeftJournal } from './journal.js'
 
@@ -30,6 +31,8 @@ export interface VolumeSetup {
   readonly timing: HostConfig['timing']
   readonly danger: HostConfig['danger_zone']
   readonly peers: readonly string[]
+  /** Null without a fence command. */
+  readonly fence: Fence | null
 }
 
 const CLOSE_MS = 200
@@ -86,12 +89,16 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     policy: {
       mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: config.replicas ?? setup.peers,
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
+      fences: setup.fence !== null,
     },
     failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,
     maxDirtyAgeMs: config.max_dirty_age ?? null, quotaBytes: config.quota ?? null,
   }, {
     holder: host.holder, backing: opened.backing, cutMemory: host.cutMemory, group: config.domain === undefined ? null : host.groupOf(config.domain), journal, clean, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
-    reachable: () => host.reachable(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    reachable: () => host.reachable(), leaving: () => host.leaving(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    fence: setup.fence === null ? null : (owner, epoch) => setup.fence!.run({
+      volume: config.name, owner, epoch, wanted: () => volume.claim?.epoch === epoch && volume.driver.state.attempt?.kind === 'take',
+    }),
     resized: () => { device?.configChanged() }, fingerprint: (placesOfBytes) => readFingerprint(opened, placesOfBytes),
     owned: async () => {
       await opened.attach()

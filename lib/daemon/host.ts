@@ -5,8 +5,8 @@ import type { Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { won as toWon } from '../core/units.js'
 import type {
-  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ScrubResult, ThawResult,
-  VerifyResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest,
+  TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../ports/control.js'
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
@@ -18,9 +18,12 @@ import type { CleanVolume } from '../cache/clean-volume.js'
 import type { FileRegion } from '../region/region.js'
 import { Holder } from '../replica/holder.js'
 import { CutGroup } from '../volume/cut-group.js'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from 'vhost-user-ts-bindings'
 import { Replica } from '../replica/replica.js'
 import type { Volume } from '../volume/volume.js'
+import type { Maintenance } from './maintenance.js'
+import { reasonsToStay } from './ok-to-stop.js'
 import { HostScrub } from './scrub.js'
 import { VERSION } from './version.js'
 
@@ -56,6 +59,7 @@ export interface HostParts {
   readonly network: PeerNetwork | null
   readonly peerAddresses: ReadonlyMap<string, string>
   readonly writeCache: string
+  readonly maintenance: Pick<Maintenance, 'on' | 'set'>
   readonly log: HostLog
 }
 
@@ -68,6 +72,8 @@ export class Host implements PeerHandler, HostControl {
   readonly scrubs: HostScrub
   readonly #parts: HostParts
   readonly #volumes = new Map<string, HostedVolume>()
+  /** Peers in maintenance. */
+  readonly #leaving = new Set<string>()
 
   constructor(parts: HostParts) {
     this.#parts = parts
@@ -106,13 +112,31 @@ export class Host implements PeerHandler, HostControl {
 
   // --- peers -----------------------------------------------------------------------------------------------------------------
 
-  dialedChanged(): void { for (const { volume } of this.#volumes.values()) volume.membersChanged() }
+  leaving(): readonly string[] { return [...this.#leaving] }
 
-  acceptedChanged(peer: AcceptedPeer): void { for (const { volume } of this.#volumes.values()) volume.acceptedChanged(peer) }
+  dialedChanged(peer: DialedPeer): void {
+    if (peer.incarnation !== null && this.#parts.maintenance.on) peer.acknowledge({ type: 'leaving', on: true })
+    this.#membersChanged()
+  }
+
+  #membersChanged(): void { for (const { volume } of this.#volumes.values()) volume.membersChanged() }
+
+  acceptedChanged(peer: AcceptedPeer): void {
+    // Who connects says it anew.
+    this.#leaving.delete(peer.host)
+    for (const { volume } of this.#volumes.values()) volume.acceptedChanged(peer)
+  }
 
   onPush(peer: DialedPeer, message: Push, raw: Uint8Array): void { this.replica.onPush(peer, message, raw) }
 
   onAcknowledgement(peer: AcceptedPeer, message: Acknowledgement): void {
+    if (message.type === 'leaving') {
+      if (message.on) this.#leaving.add(peer.host)
+      else this.#leaving.delete(peer.host)
+      this.#parts.log.info(`${peer.host} is ${message.on ? '' : 'not '}in maintenance${message.on ? '' : ' any more'}`)
+      this.#membersChanged()
+      return
+    }
     this.#byId(message.volume)?.volume.onAcknowledgement(peer, message)
   }
 
@@ -168,11 +192,11 @@ export class Host implements PeerHandler, HostControl {
         const dialed = network?.dialed.get(host)
         return {
           host, address, dialed: (dialed?.incarnation ?? null) !== null,
-          accepted: (network?.accepted.get(host)?.incarnation ?? null) !== null, incarnation: dialed?.incarnation ?? null,
+          accepted: (network?.accepted.get(host)?.incarnation ?? null) !== null, incarnation: dialed?.incarnation ?? null, maintenance: this.#leaving.has(host),
         }
       }),
       volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted)),
-      scrub: this.scrubs.last, replicas: this.holder.held(owned),
+      scrub: this.scrubs.last, maintenance: this.#parts.maintenance.on, replicas: this.holder.held(owned),
     }
   }
 
@@ -197,6 +221,67 @@ export class Host implements PeerHandler, HostControl {
   }
 
   async discardDirty(name: string): Promise<DiscardResult> { return { volume: name, ...await this.#named(name).volume.discardDirty() } }
+
+  async takeover(name: string, request: TakeoverRequest, progress: Progress, signal: AbortSignal): Promise<TakeoverResult> {
+    const { volume } = this.#named(name)
+    const started = performance.now()
+    // Nothing to count; the command hears that it is under way.
+    const timer = setInterval(() => progress(0, 0), WATCH_MS)
+    try {
+      return { volume: name, ...await volume.takeover(request, signal), seconds: (performance.now() - started) / 1000 }
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  // --- maintenance -------------------------------------------------------------------------------------------------------------
+
+  async okToStop(): Promise<StopAnswer> {
+    // A standby whose first claim another host made knows its id only by asking.
+    const names = new Map(await Promise.all([...this.#volumes.values()].map(async ({ volume, claimedId }) => [await claimedId(), volume.name] as const)))
+    const reasons = reasonsToStay([...this.#volumes.values()].map(({ volume }) => volume), this.holder, this.replica, (id) => names.get(id) ?? id)
+    return { host: this.holder.self.host, ok: reasons.length === 0, reasons }
+  }
+
+  #setMaintenance(on: boolean): void {
+    this.#parts.maintenance.set(on)
+    for (const peer of this.#parts.network?.dialed.values() ?? []) peer.acknowledge({ type: 'leaving', on })
+    this.#parts.log.info(on ? 'in maintenance: peers move their copies elsewhere' : 'not in maintenance any more')
+  }
+
+  async maintenanceOff(): Promise<MaintenanceResult> {
+    this.#setMaintenance(false)
+    return { ...await this.okToStop(), on: false, seconds: 0 }
+  }
+
+  async maintenanceOn(timeoutMs: number, progress: Progress, signal: AbortSignal): Promise<MaintenanceResult> {
+    const started = performance.now(), untilMs = native.bootTimeMs() + timeoutMs
+    this.#setMaintenance(true)
+    const volumes = [...this.#volumes.values()].map(({ volume }) => volume).filter((volume) => volume.serving)
+    await watched(volumes, progress, async () => {
+      let drained = false
+      // One that is frozen, lost or broken says so among the reasons.
+      void Promise.allSettled(volumes.map((volume) => volume.operations.flush())).then(() => { drained = true })
+      const settled = async (): Promise<boolean> => drained &&
+        (await this.okToStop()).reasons.every(({ kind, volume }) => kind === 'guest' || (kind === 'dirty' && this.#guestRuns(volume)))
+      while (!await settled() && native.bootTimeMs() < untilMs && !signal.aborted) await sleep(limits.maintenancePollMs)
+    })
+    return { ...await this.okToStop(), on: this.#parts.maintenance.on, seconds: (performance.now() - started) / 1000 }
+  }
+
+  fewerCopies(least: number, forMs: number): Promise<CopiesResult> {
+    const volumes = [...this.#volumes.values()].filter(({ volume }) => volume.exempt(least, forMs)).map(({ volume }) => volume.name)
+    return Promise.resolve({ host: this.holder.self.host, volumes, forMs })
+  }
+
+  policyCopies(): Promise<CopiesResult> {
+    const volumes = [...this.#volumes.values()].map(({ volume }) => volume).filter((volume) => volume.fewerCopiesForMs !== null)
+    for (const volume of volumes) volume.endExemption()
+    return Promise.resolve({ host: this.holder.self.host, volumes: volumes.map(({ name }) => name), forMs: 0 })
+  }
+
+  /** It was drained, and its guest makes new dirty data. */
+  #guestRuns(name: string): boolean { return this.#volumes.get(name)?.volume.guestRuns === true }
 
   async scrub(name: string | null, bytesPerSecond: number, progress: Progress, signal: AbortSignal): Promise<ScrubResult> {
     return this.scrubs.scrub(name === null ? null : this.#named(name).volume, bytesPerSecond, progress, signal)
@@ -282,7 +367,7 @@ function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
   return {
     name: volume.name, id: volume.id, socket: hosted.socket, backing: hosted.backingPath, phase: state.phase, reason: state.reason,
     owner: claim?.owner.host ?? null, epoch: claim?.epoch ?? 0, set: claim?.set.map((m) => m.host) ?? [],
-    policy: { requested: hosted.requested, effective, reason }, quarantine: claim?.quarantine ?? false,
+    policy: { requested: hosted.requested, effective, reason }, fewerCopiesForMs: volume.fewerCopiesForMs, quarantine: claim?.quarantine ?? false,
     capacityBytes: volume.geometry.capacitySectors * 512, acked: volume.writes.epoch?.ackedWon ?? claim?.start ?? 0, base: volume.base,
     dirtyBytes: volume.serving ? volume.index.dirtyBytes : 0,
     inherited: volume.serving && volume.index.inherited.length > 0

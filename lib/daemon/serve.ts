@@ -11,7 +11,9 @@ import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import { WsPeerNetwork, type TlsFiles } from '../peer/network.js'
 import { openRegion } from '../region/region.js'
+import { Fence } from './fence.js'
 import { Host } from './host.js'
+import { Maintenance } from './maintenance.js'
 import { writeCacheBelow } from '../io/write-cache.js'
 import { startVolume, type RunningVolume } from './host-volume.js'
 
@@ -23,6 +25,7 @@ export interface RunningHost {
 
 export async function startHost(config: HostConfig, log: Logger, progress: (done: number, total: number) => void): Promise<RunningHost> {
   const tls = tlsFiles(config)
+  const fence = config.fence === undefined ? null : new Fence(config.fence, config.host.name, log)
   const awake = config.host.low_latency ? keepAwake(log) : null
   const ring = new IoRing()
   const region = await openRegion(ring, config.region.path, {
@@ -35,7 +38,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   })
   const host = new Host({
     region, network, peerAddresses: new Map(config.peer.map((p) => [p.name, `${p.address.address}:${p.address.port}`])),
-    writeCache: writeCacheBelow(config.region.path) ?? 'unknown', log,
+    writeCache: writeCacheBelow(config.region.path) ?? 'unknown', maintenance: new Maintenance(config.region.path, config.host.name), log,
   })
   if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
   await network?.start(host)
@@ -43,6 +46,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   const control = new ControlServer(config.host.control_socket, host)
   const stop = async (): Promise<readonly string[]> => {
     await host.scrubs.stop()
+    await fence?.stop()
     const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
     await control.stop()
     await network?.stop()
@@ -56,7 +60,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   }
   try {
     for (const volume of config.volume) {
-      const setup = { config: volume, timing: config.timing, danger: config.danger_zone, peers: config.peer.map((p) => p.name) }
+      const setup = { config: volume, timing: config.timing, danger: config.danger_zone, peers: config.peer.map((p) => p.name), fence }
       const hosted = await startVolume(host, setup, log.child(volume.name))
       running.push(hosted)
       host.add(hosted)

@@ -43,7 +43,7 @@ export class Accepted<L extends Link> implements AcceptedPeer {
   /** False for a message that has no business on such a connection. */
   receive(handler: PeerHandler, link: L, id: number, message: Message): boolean {
     switch (message.type) {
-      case 'ack': case 'flushed': case 'refused': case 'trimmed': handler.onAcknowledgement(this, message); return true
+      case 'ack': case 'flushed': case 'refused': case 'trimmed': case 'leaving': handler.onAcknowledgement(this, message); return true
       case 'seal': case 'read': case 'map': case 'scrub': handler.onRequest(this, message, (answer, parts) => { link.send(id, answer, parts) }); return true
       default: return false
     }

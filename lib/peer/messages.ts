@@ -21,6 +21,7 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('trim'), ...at, base: natural, samples: samplesSchema.optional() }),
   z.strictObject({ type: z.literal('trimmed'), ...at, base: natural }),
   z.strictObject({ type: z.literal('refused'), ...at, reason }),
+  z.strictObject({ type: z.literal('leaving'), on: z.boolean() }),
   z.strictObject({ type: z.literal('seal'), ...at, handOver: z.boolean() }),
   z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean(), samples: samplesSchema.optional() }),
   z.strictObject({ type: z.literal('sealRefused'), reason }),

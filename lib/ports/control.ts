@@ -28,6 +28,8 @@ export interface VolumeStatus {
     /** Why effective differs from requested; null when it does not. */
     readonly reason: string | null
   }
+  /** So long fewer copies than the policy asks for will do, as an operator chose; null: they will not. */
+  readonly fewerCopiesForMs: number | null
   readonly quarantine: boolean
   readonly capacityBytes: number
   readonly acked: number
@@ -93,10 +95,12 @@ export interface HostStatus {
   readonly incarnation: string
   readonly version: string
   readonly region: { readonly path: string; readonly sizeBytes: number; readonly freeBytes: number; readonly appendedBytes: number; readonly writeCache: string }
-  readonly peers: readonly { readonly host: string; readonly address: string; readonly dialed: boolean; readonly accepted: boolean; readonly incarnation: string | null }[]
+  readonly peers: readonly { readonly host: string; readonly address: string; readonly dialed: boolean; readonly accepted: boolean; readonly incarnation: string | null; readonly maintenance: boolean }[]
   readonly volumes: readonly VolumeStatus[]
   /** The last scrub of this region that came to its end since the daemon started; null: none yet. */
   readonly scrub: ScrubSummary | null
+  /** This host is to hold no copies. */
+  readonly maintenance: boolean
   /** Logs of other hosts' volumes held here. */
   readonly replicas: readonly { readonly volume: string; readonly epoch: number; readonly records: number; readonly bytes: number }[]
 }
@@ -194,6 +198,50 @@ export interface ResizeResult { readonly volume: string; readonly beforeBytes: n
 /** What was only in logs is given up: so many bytes, as the claim of this epoch says for ever. */
 export interface DiscardResult { readonly volume: string; readonly epoch: number; readonly lostBytes: number }
 
+/** Why this host must not stop now. */
+export interface StayReason {
+  /** Its name; the id of one that is not configured here. */
+  readonly volume: string
+  /** 'guest': only people can do something about it. The others end by themselves, or do not. */
+  readonly kind: 'guest' | 'dirty' | 'copy' | 'held'
+  readonly why: string
+}
+
+export interface StopAnswer { readonly host: string; readonly ok: boolean; readonly reasons: readonly StayReason[] }
+export interface MaintenanceResult extends StopAnswer { readonly on: boolean; readonly seconds: number }
+
+/** Volumes for which fewer copies will do for this long, or (0) not any more. */
+export interface CopiesResult { readonly host: string; readonly volumes: readonly string[]; readonly forMs: number }
+
+export interface TakeoverRequest {
+  /** The owner's host, which an operator has powered off; null: nobody says so. */
+  readonly fenced: string | null
+  /** Why what cannot be reached may be lost; null: it may not. */
+  readonly acceptLoss: string | null
+}
+
+/** Acknowledged writes that no host which can be reached has: of this epoch and of logs that it inherited. */
+export interface TakeoverLoss {
+  readonly epoch: number
+  /** Up to here everything is on the backing; some of what follows may be. */
+  readonly afterWon: number
+  /** There were writes up to here at least. */
+  readonly knownToWon: number
+  /** Which had them, and could not be reached. */
+  readonly hosts: readonly string[]
+}
+
+export interface TakeoverResult {
+  readonly volume: string
+  readonly epoch: number
+  /** The owner before; null: nobody. */
+  readonly from: string | null
+  readonly quarantine: boolean
+  /** Null: nothing. */
+  readonly lost: TakeoverLoss | null
+  readonly seconds: number
+}
+
 export type Progress = (doneBytes: number, totalBytes: number) => void
 
 /** Errors are Failure, with the exit code that a command should end with. */
@@ -219,4 +267,17 @@ export interface HostControl {
   resize(volume: string): Promise<ResizeResult>
   /** Gives up the dirty data of a volume whose image was refused, because it is not the one that the data belongs to. */
   discardDirty(volume: string): Promise<DiscardResult>
+  /** This host is to own the volume. `signal`: nobody waits for it any more. */
+  takeover(volume: string, request: TakeoverRequest, progress: Progress, signal: AbortSignal): Promise<TakeoverResult>
+  okToStop(): Promise<StopAnswer>
+  /**
+   * Makes this host one that may be switched off: peers move their copies elsewhere, what is dirty here goes to the backing. Ends
+   * when it may, at the time limit, or when only guests that run here are left. It stays in maintenance, whatever the answer.
+   */
+  maintenanceOn(timeoutMs: number, progress: Progress, signal: AbortSignal): Promise<MaintenanceResult>
+  maintenanceOff(): Promise<MaintenanceResult>
+  /** Write-back with so few copies will do for a time, for all volumes here that ask for more. Forgotten by a daemon that ends. */
+  fewerCopies(least: number, forMs: number): Promise<CopiesResult>
+  /** The policies count again. */
+  policyCopies(): Promise<CopiesResult>
 }

@@ -3,7 +3,7 @@
  *
  * The host that receives bulk dials (server-to-client frames are not masked): a host dials every peer. On a
  * connection that X dialed to Y,
- *   X sends requests  (seal, read, map, scrub)       and acknowledgements (ack, flushed),
+ *   X sends requests  (seal, read, map, scrub)       and acknowledgements (ack, flushed, leaving),
  *   Y sends answers   (sealed, data, extents, scrubbed) and pushes (open, append, flush, trim) of its own logs.
  */
 import type { Claim } from '../core/claim.js'
@@ -44,6 +44,9 @@ export interface Flushed { readonly type: 'flushed'; readonly volume: string; re
 export interface Refused { readonly type: 'refused'; readonly volume: string; readonly epoch: Epoch; readonly reason: string }
 /** The receiver of `trim` has made the base durable. */
 export interface Trimmed { readonly type: 'trimmed'; readonly volume: string; readonly epoch: Epoch; readonly base: Won }
+
+/** The sender is, or is not any more, in maintenance: it is to hold no copies. Said at the beginning, if so, and at every change. */
+export interface Leaving { readonly type: 'leaving'; readonly on: boolean }
 
 // --- requests (client to server) and their answers -------------------------------------------------------------------
 /** `handOver`: the asker wants to own the volume; a running owner with a running guest refuses. */
@@ -97,7 +100,9 @@ export interface Scrubbed {
 export interface Problem { readonly type: 'problem'; readonly reason: string }
 
 export type Push = Open | Append | Flush | Trim | ClaimChanged
-export type Acknowledgement = Ack | Flushed | Refused | Trimmed
+/** About one log. */
+export type LogAcknowledgement = Ack | Flushed | Refused | Trimmed
+export type Acknowledgement = LogAcknowledgement | Leaving
 export type Request = Seal | Read | MapRequest | Scrub
 export type Answer = Sealed | SealRefused | Data | ReadTrimmed | Extents | Scrubbed | Problem
 export type Message = Hello | Push | Acknowledgement | Request | Answer

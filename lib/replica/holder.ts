@@ -215,6 +215,14 @@ export class Holder {
       .map((log) => ({ volume: log.volume, epoch: log.epoch, records: log.storedLength, bytes: log.bytes }))
   }
 
+  /** Logs with records that are not known to be on the backing, of volumes that `owned` does not list. */
+  needed(owned: ReadonlySet<string>): { readonly volume: string; readonly epoch: Epoch; readonly records: number }[] {
+    return this.region.volumes().filter((v) => !owned.has(v)).flatMap((v) => {
+      const { base } = this.region.volumeState(v)
+      return this.region.logs(v).map(({ epoch, start, storedLength }) => ({ volume: v, epoch, records: Math.min(storedLength, start + storedLength - base) }))
+    }).filter(({ records }) => records > 0)
+  }
+
   close(): void { this.#bounces.close() }
 }
 

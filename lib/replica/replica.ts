@@ -179,5 +179,14 @@ export class Replica implements CompletionTarget {
     feed.peer.acknowledge({ type: 'refused', volume, epoch: feed.claim.epoch, reason: `sealed for ${by}` })
   }
 
+  /**
+   * Epochs that this host stores records of. One that is sealed counts until its owner, which is there, has said what comes
+   * after it: most often the next one.
+   */
+  feeds(): { readonly volume: string; readonly epoch: Epoch; readonly owner: string }[] {
+    return [...this.#feeds.values()].filter(({ claim, peer }) => claim.epoch > this.#holder.sealedUpTo(claim.volume) || peer.incarnation !== null)
+      .map(({ claim: { volume, epoch, owner } }) => ({ volume, epoch, owner: owner.host }))
+  }
+
   close(): void { for (const slot of this.#slots) slot.memory.free() }
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../core/assert.js'
 import type { Claim, ClaimMode } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
-import { degradedReason, possibleMode } from '../core/ownership.js'
+import { degradedReason, mustLetGo, needsExemption, possibleMode } from '../core/ownership.js'
 import type { Won } from '../core/units.js'
 import { limits } from '../limits.js'
 import type { Backing } from '../ports/io.js'
@@ -41,6 +41,7 @@ export class Operations {
   readonly #shell: OperationsShell
   #hold: Hold | null = null
   #flushesWanted = 0
+  #lettingGo = false
 
   constructor(shell: OperationsShell) { this.#shell = shell }
 
@@ -164,6 +165,37 @@ export class Operations {
         throw new Failure(EXIT.unsafe, `volume ${this.#shell.name} stays in write-through until it can have its copies: ${degradedReason(driver.state)}`)
       }
       await sleep(limits.destagePauseMs)
+    }
+  }
+
+  /**
+   * A host in maintenance has some of what is dirty: it is brought to the backing, while the guest goes on. Where nobody
+   * else can have a copy, writes wait for the little that is left then, and the volume goes on in write-through.
+   */
+  async letGo(): Promise<void> {
+    if (this.#lettingGo) return
+    this.#lettingGo = true
+    const { driver, index } = this.#shell
+    try {
+      await this.flush()
+      for (let round = 0; mustLetGo(driver.state) && round < limits.drainRounds && index.dirtyBytes > limits.drainSmallBytes; round++) await this.flush()
+      if (mustLetGo(driver.state)) driver.dispatch({ type: 'letGo' })
+    } catch { /* frozen, failed or lost: "host ok-to-stop" over there says that its copy is still needed */ } finally {
+      await sleep(limits.letGoPauseMs)
+      this.#lettingGo = false
+    }
+  }
+
+  /** The time for fewer copies is over. Where there are still too few, writes wait for what is dirty: the less that is, the shorter. */
+  async endExemption(): Promise<void> {
+    if (this.#lettingGo) return
+    this.#lettingGo = true
+    const { driver, index } = this.#shell
+    try {
+      for (let round = 0; needsExemption(driver.state) && round < limits.drainRounds && index.dirtyBytes > limits.drainSmallBytes; round++) await this.flush()
+    } catch { /* it ends all the same */ } finally {
+      driver.dispatch({ type: 'exempt', exemption: null })
+      this.#lettingGo = false
     }
   }
 

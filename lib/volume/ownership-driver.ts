@@ -16,6 +16,8 @@ export interface OwnershipShell {
   /** Seals this host's own log durably. `quiet`: this process owned that epoch and has no backing write outstanding. */
   sealSelf(volume: string, epoch: Epoch): Promise<Omit<SealReport, 'member'>>
   flushBacking(): Promise<void>
+  /** Runs the fence command; what it achieved, null: nothing. */
+  fence(owner: Member, epoch: Epoch): Promise<{ readonly storage: boolean } | null>
   /** Serves the claim; resolves when requests may be popped. */
   serve(claim: Claim, from: Claim | null, kept: number, running: boolean): Promise<void>
   lost(reason: string): void
@@ -69,6 +71,10 @@ export class OwnershipDriver {
         this.#shell.flushBacking().then(
           () => this.dispatch({ type: 'backingFlushed', ok: true }),
           () => this.dispatch({ type: 'backingFlushed', ok: false }))
+        break
+      case 'fence':
+        void this.#shell.fence(effect.owner, effect.epoch)
+          .then((done) => { if (done !== null) this.dispatch({ type: 'fenced', fenced: { epoch: effect.epoch, storage: done.storage } }) })
         break
       case 'freeze': void this.#shell.freeze(); break
       case 'swap':

@@ -8,18 +8,18 @@ import { assert } from '../core/assert.js'
 import { hasMember, sameMember, type Claim, type GuestView, type Member } from '../core/claim.js'
 import type { Fingerprint } from '../core/fingerprint.js'
 import { EXIT, Failure } from '../core/failure.js'
-import { acksFrozen, degradedReason, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
+import { acksFrozen, degradedReason, exemptReason, leaverHolds, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
 import type { SealReport } from '../core/transition.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import type { MemoryBudget } from '../io/memory-budget.js'
 import { flushBacking } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { ClaimStore } from '../ports/claim-store.js'
-import type { VolumeOutlook } from '../ports/control.js'
+import type { TakeoverRequest, VolumeOutlook } from '../ports/control.js'
 import type { CleanBlocks } from '../ports/clean.js'
 import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume } from '../ports/guest.js'
 import type { Backing, CutJournal } from '../ports/io.js'
-import type { AcceptedPeer, Acknowledgement, Answer, DialedPeer, Push, Seal } from '../ports/peer.js'
+import type { AcceptedPeer, Answer, DialedPeer, LogAcknowledgement, Push, Seal } from '../ports/peer.js'
 import type { Holder } from '../replica/holder.js'
 import { Admission } from './admission.js'
 import { BackingCheck } from './backing-check.js'
@@ -36,6 +36,7 @@ import { OwnershipDriver } from './ownership-driver.js'
 import { Rates } from './rates.js'
 import { ReadPath } from './read-path.js'
 import { RemoteReader } from './remote-reader.js'
+import { takeover, type TakenOver } from './takeover.js'
 import { VolumeIndex } from './volume-index.js'
 import { Rot } from './rot.js'
 import { WritePath } from './write-path.js'
@@ -69,12 +70,16 @@ export interface VolumeShell {
   accepted(host: string): AcceptedPeer | undefined
   /** Members connected in both directions. */
   reachable(): readonly Member[]
+  /** Hosts in maintenance. */
+  leaving?(): readonly string[]
   /** This host is about to serve: the image is guarded from here on. */
   owned(claim: Claim): Promise<void>
   /** The guest's disk has another size: every front end is told, those that have not started as well. */
   resized(): void
   /** The backing as it is, at the places of an image of this size; for comparison with a clean stop's. */
   fingerprint?(placesOfBytes: number): Promise<Fingerprint>
+  /** Null where no fence command is configured. */
+  fence?: ((owner: Member, epoch: Epoch) => Promise<{ readonly storage: boolean } | null>) | null
   nowMs(): number
   info(message: string): void
   warn(message: string): void
@@ -143,7 +148,7 @@ export class Volume implements GuestVolume {
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
       freeze: () => this.writes.freeze(), sealSelf: (volume, epoch) => this.#sealSelf(volume, epoch),
-      flushBacking: async () => { await flushBacking(backing) },
+      flushBacking: async () => { await flushBacking(backing) }, fence: (owner, epoch) => shell.fence?.(owner, epoch) ?? Promise.resolve(null),
       serve: (claim, from, kept, running) => this.#serve(claim, from, kept, running),
       lost: (reason) => this.#lost(reason), released: () => this.#lost(null), changed: () => this.#changed(),
     })
@@ -191,6 +196,7 @@ export class Volume implements GuestVolume {
   /** The set without this host. */
   get #otherHosts(): readonly string[] { return this.writes.links.map((link) => link.member.host) }
   get frontEnds(): number { return this.#frontEnds.size }
+  get guestRuns(): boolean { return [...this.#frontEnds.keys()].some((frontEnd) => frontEnd.running) }
   get base(): Won { return this.id === null ? toWon(0) : this.#shell.holder.region.volumeState(this.id).base }
   get geometry(): Geometry {
     const guest = this.driver.state.claim?.guest ?? this.#options.guest
@@ -215,7 +221,10 @@ export class Volume implements GuestVolume {
     const claim = this.claim
     if (claim !== null) {
       this.#checkBacking(claim)
-      this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable() })
+      this.membersChanged()
+      // A log that the claim does not name never counts again: of an owner that was taken over, or given up with its loss.
+      const { holder } = this.#shell
+      holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => hasMember(log.holders, holder.self)).map((log) => log.epoch))
       if (claim.owner.host === this.#shell.holder.self.host && claim.released !== true) this.driver.dispatch({ type: 'want' })
     }
     this.#shownBytes = this.geometry.capacitySectors * 512
@@ -449,7 +458,7 @@ export class Volume implements GuestVolume {
   // --- other hosts ------------------------------------------------------------------------------------------------------------
 
   membersChanged(): void {
-    this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable() })
+    this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable(), leaving: this.#shell.leaving?.() ?? [] })
   }
 
   acceptedChanged(peer: AcceptedPeer): void {
@@ -461,7 +470,7 @@ export class Volume implements GuestVolume {
     this.membersChanged()
   }
 
-  onAcknowledgement(peer: AcceptedPeer, message: Acknowledgement): void {
+  onAcknowledgement(peer: AcceptedPeer, message: LogAcknowledgement): void {
     switch (message.type) {
       case 'ack':
         if (this.writes.memberStored(peer.host, message.epoch, message.won)) this.#flushes.connected(peer.host)
@@ -483,7 +492,7 @@ export class Volume implements GuestVolume {
   /** Another host seals this volume: to take it over as agreed, or because it believes this host dead. */
   async onSeal(request: Seal, answer: (message: Answer) => void): Promise<void> {
     const { holder } = this.#shell
-    const running = [...this.#frontEnds.keys()].some((frontEnd) => frontEnd.running)
+    const running = this.guestRuns
     if (this.#serving && request.epoch === this.claim!.epoch) {
       if (request.handOver && running) { answer({ type: 'sealRefused', reason: 'its guest is running there' }); return }
       if (request.handOver && this.driver.state.attempt !== null) { answer({ type: 'sealRefused', reason: 'a claim change is under way there' }); return }
@@ -581,11 +590,13 @@ export class Volume implements GuestVolume {
 
   #onTick(): void {
     this.driver.dispatch({ type: 'tick' })
+    if ((this.fewerCopiesForMs ?? 1) <= 0) void this.operations.endExemption()
     if (this.#serving) {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
       this.#letInWhoWaits()
       this.operations.checkHold()
+      if (leaverHolds(this.driver.state)) void this.operations.letGo()
       this.#shell.clean?.tick()
       this.cuts.consider()
       this.#sample()
@@ -629,6 +640,28 @@ export class Volume implements GuestVolume {
     this.#phaseShown = shown
   }
 
+  /** Fewer copies than the policy asks for will do for a time; false: this volume asks for no more anyway. */
+  exempt(leastCopies: number, forMs: number): boolean {
+    const { mode, copies } = this.driver.state.policy
+    if (mode === 'write-through' || copies <= leastCopies) return false
+    const untilMs = this.#shell.nowMs() + forMs
+    this.driver.dispatch({ type: 'exempt', exemption: { leastCopies, untilMs, overMs: untilMs + limits.exemptionDrainMs } })
+    this.#shell.warn(`${leastCopies} of ${copies} copies will do for ${Math.round(forMs / 1000)} s, as an operator chose`)
+    return true
+  }
+
+  /** From now on, as when its time is over. */
+  endExemption(): void {
+    const { exemption } = this.driver.state, untilMs = this.#shell.nowMs()
+    if (exemption !== null) this.driver.dispatch({ type: 'exempt', exemption: { ...exemption, untilMs, overMs: Math.min(exemption.overMs, untilMs + limits.exemptionDrainMs) } })
+  }
+
+  /** Null: the policy is what counts. */
+  get fewerCopiesForMs(): number | null {
+    const { exemption } = this.driver.state
+    return exemption === null ? null : exemption.untilMs - this.#shell.nowMs()
+  }
+
   /** What the guest gets now, and why it is not what was asked for. */
   effectivePolicy(): { effective: string; reason: string | null } {
     const claim = this.claim
@@ -639,6 +672,8 @@ export class Volume implements GuestVolume {
     if (this.#fenced) return { effective: 'stopped', reason: `the claim cannot be renewed for ${this.#options.failAfterMs} ms` }
     if (claim.mode === 'write-through' && this.#options.policy.mode === 'write-back') return { effective, reason: degradedReason(this.driver.state) }
     if (this.#admission.tooOld) return { effective, reason: `the backing is ${Math.round(this.cuts.dirtyAgeMs / 1000)} s behind, more than max_dirty_age; writes wait` }
+    const exempt = exemptReason(this.driver.state)
+    if (exempt !== null) return { effective, reason: `${exempt}, as an operator chose` }
     if (this.writes.acksFrozen) return { effective: 'draining to write-through', reason: degradedReason(this.driver.state) }
     return { effective, reason: null }
   }
@@ -671,6 +706,15 @@ export class Volume implements GuestVolume {
       name: this.name, driver: this.driver, check: this.check, store, journal, dirtyBytes: () => this.index.dirtyBytes,
       tell: (host, claim) => { this.#shell.accepted(host)?.push({ type: 'claimChanged', claim }) }, warn: (m) => this.#shell.warn(m),
     })
+  }
+
+  /** An operator wants this host to own it. */
+  takeover(request: TakeoverRequest, gone: AbortSignal): Promise<TakenOver> {
+    const { journal, backing } = this.#shell
+    return takeover({
+      name: this.name, driver: this.driver, journal, image: backing.path, serving: () => this.#serving, wanted: () => this.#frontEnds.size > 0,
+      nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
+    }, request, gone)
   }
 
   async stop(): Promise<void> {

@@ -61,12 +61,19 @@ t.test('a volume that is not served here says so, and shows no traffic', async (
 `)
 })
 
+t.test('fewer copies for a time are shown with the time that is left', async (t) => {
+  const text = describeHost(hostStatus({ volumes: [volumeStatus({ fewerCopiesForMs: 3_600_000, policy: { requested: 'write-back, 1 copy', effective: 'write-back, 0 copies', reason: '0 of 1 copies: b in maintenance, as an operator chose' } })] }))
+  t.match(text, /^ {2}policy +write-back, 0 copies instead of write-back, 1 copy: 0 of 1 copies: b in maintenance, as an operator chose\n {2}FEWER COPIES +will do for about 60 min more, as an operator chose; "holdfast host copies policy" ends it\n {2}owner .*\n {2}dirty /m)
+})
+
 t.test('peers by how they are connected, and copies held for others', async (t) => {
   const peer = { host: 'b', address: 'b:1', incarnation: null }
   for (const [dialed, accepted, words] of [
     [true, true, 'connected, b:1'], [true, false, 'connected one way only: it does not reach this host'],
     [false, true, 'connected one way only: this host does not reach it'], [false, false, 'NOT CONNECTED'],
-  ] as const) t.match(describeHost(hostStatus({ peers: [{ ...peer, dialed, accepted }] })), `peer b  ${words}`)
+  ] as const) t.match(describeHost(hostStatus({ peers: [{ ...peer, dialed, accepted, maintenance: false }] })), `peer b  ${words}`)
+  t.match(describeHost(hostStatus({ peers: [{ ...peer, dialed: true, accepted: true, maintenance: true }], maintenance: true })),
+    /MAINTENANCE +this host is to hold no copies; .*\n {2}peer b +connected, in maintenance, b:1/)
   const replicas = [{ volume: 'f2f62f22-1111', epoch: 40, records: 1, bytes: 2 ** 24 }]
   t.match(describeHost(hostStatus({ volumes: [], replicas })), 'no volumes on this host\n\ncopies held for other hosts\n  f2f62f22  epoch 40: 1 record, 16 MiB\n')
 })

@@ -16,7 +16,7 @@ const rowsUnder = (heading: string): Row[] => {
 
 const SECTIONS: Readonly<Record<string, z.ZodObject>> = {
   '[host]': schemas.hostSchema, '[region]': schemas.regionSchema, '[replication]': schemas.replicationSchema, '[[peer]]': schemas.peerSchema,
-  '[timing]': schemas.timingSchema, '[[volume]]': schemas.volumeSchema, '[danger_zone]': schemas.dangerSchema,
+  '[timing]': schemas.timingSchema, '[fence]': schemas.fenceSchema, '[[volume]]': schemas.volumeSchema, '[danger_zone]': schemas.dangerSchema,
   '[danger_zone.backing.VOLUME]': schemas.dangerousBackingSchema,
 }
 

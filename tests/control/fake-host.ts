@@ -1,13 +1,13 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
 import type {
-  CacheAction, CacheResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, PolicyResult, Progress, ResizeResult, ScrubResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
   owner: 'hv07', epoch: 41, set: ['hv07', 'hv09'], policy: { requested: 'write-back, 1 copy', effective: 'write-back, 1 copy', reason: null },
-  quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], cache: { cleanBytes: 2 ** 21, populating: true }, frontEnds: 1,
+  fewerCopiesForMs: null, quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], cache: { cleanBytes: 2 ** 21, populating: true }, frontEnds: 1,
   guardedAs: '/san/db01.raw.holdfast', backingChanged: null, order: 'journal',
   outlook: { dirtyAgeMs: 0, drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
   counters: {
@@ -21,8 +21,8 @@ export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => 
 export const hostStatus = (over: Partial<HostStatus> = {}): HostStatus => ({
   host: 'hv07', incarnation: 'aad9815c96dcc7c8dc2b99bd2bcc1aaf', version: '0.1.0',
   region: { path: '/nvme/region', sizeBytes: 2 ** 36, freeBytes: 2 ** 35, appendedBytes: 2 ** 30, writeCache: 'write through' },
-  peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32) }],
-  volumes: [volumeStatus()], scrub: null, replicas: [], ...over,
+  peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32), maintenance: false }],
+  volumes: [volumeStatus()], scrub: null, maintenance: false, replicas: [], ...over,
 })
 
 export class FakeHost implements HostControl {
@@ -39,6 +39,33 @@ export class FakeHost implements HostControl {
   discardDirty(volume: string): Promise<DiscardResult> {
     this.asked.push(['discardDirty', volume])
     return Promise.resolve({ volume, epoch: 4, lostBytes: 2 ** 20 })
+  }
+
+  takeover(volume: string, request: TakeoverRequest): Promise<TakeoverResult> {
+    this.asked.push(['takeover', volume, request])
+    return Promise.resolve({ volume, epoch: 5, from: 'hv09', quarantine: true, lost: null, seconds: 1 })
+  }
+
+  okToStop(): Promise<StopAnswer> { return Promise.resolve({ host: 'hv07', ok: true, reasons: [] }) }
+  maintenanceOn(timeoutMs: number, progress: Progress): Promise<MaintenanceResult> {
+    this.asked.push(['maintenance', timeoutMs])
+    progress(1, 2)
+    return Promise.resolve({ host: 'hv07', ok: true, reasons: [], on: true, seconds: 1 })
+  }
+
+  maintenanceOff(): Promise<MaintenanceResult> {
+    this.asked.push(['maintenance off'])
+    return Promise.resolve({ host: 'hv07', ok: true, reasons: [], on: false, seconds: 0 })
+  }
+
+  fewerCopies(least: number, forMs: number): Promise<CopiesResult> {
+    this.asked.push(['copies', least, forMs])
+    return Promise.resolve({ host: 'hv07', volumes: ['db01'], forMs })
+  }
+
+  policyCopies(): Promise<CopiesResult> {
+    this.asked.push(['copies', 'policy'])
+    return Promise.resolve({ host: 'hv07', volumes: ['db01'], forMs: 0 })
   }
 
   /** What was asked, as the host understood it. */

@@ -89,6 +89,32 @@ t.test('dirty data is given up only by a call that says so', async (t) => {
   t.same(host.asked, [['discardDirty', 'db01']])
 })
 
+t.test('a takeover is told who was fenced and why a loss is accepted, or neither', async (t) => {
+  const { socket, host } = await started(t)
+  t.match(await call(socket, 'POST', '/v1/volumes/db01/takeover'), { status: 200, lines: [{ result: { volume: 'db01', from: 'hv09' } }] })
+  await call(socket, 'POST', '/v1/volumes/db01/takeover?fenced=hv09&accept-loss=%20burnt%20down')
+  t.same(host.asked, [['takeover', 'db01', { fenced: null, acceptLoss: null }], ['takeover', 'db01', { fenced: 'hv09', acceptLoss: 'burnt down' }]])
+  for (const query of ['?fenced=', '?accept-loss=', '?accept-loss=%20', `?accept-loss=${'x'.repeat(201)}`]) {
+    t.match(await call(socket, 'POST', `/v1/volumes/db01/takeover${query}`), { status: 404, lines: [{ exitCode: EXIT.usage }] }, query)
+  }
+  t.equal(host.asked.length, 2)
+})
+
+t.test('maintenance, and copies for a time', async (t) => {
+  const { socket, host } = await started(t)
+  t.match(await call(socket, 'GET', '/v1/host/ok-to-stop'), { status: 200, lines: [{ host: 'hv07', ok: true, reasons: { length: 0 } }] })
+  t.match(await call(socket, 'POST', '/v1/host/maintenance?state=on&timeout=700'), { status: 200, lines: [{ done: 1, total: 2 }, { result: { on: true, ok: true } }] })
+  t.match(await call(socket, 'POST', '/v1/host/maintenance?state=off'), { status: 200, lines: [{ on: false }] })
+  t.match(await call(socket, 'POST', '/v1/host/copies?least=0&for=60000'), { status: 200, lines: [{ volumes: ['db01'], forMs: 60000 }] })
+  t.match(await call(socket, 'POST', '/v1/host/copies'), { status: 200, lines: [{ forMs: 0 }] })
+  t.same(host.asked, [['maintenance', 700], ['maintenance off'], ['copies', 0, 60000], ['copies', 'policy']])
+  for (const path of ['maintenance', 'maintenance?state=on', 'maintenance?state=on&timeout=0', 'maintenance?state=maybe&timeout=1', 'maintenance?state=on&timeout=1e99',
+    'copies?least=0', 'copies?for=5', 'copies?least=2&for=5', 'copies?least=-1&for=5', 'copies?least=0&for=0', 'copies?least=0&for=604800001']) {
+    t.match(await call(socket, 'POST', `/v1/host/${path}`), { status: 404, lines: [{ exitCode: EXIT.usage }] }, path)
+  }
+  t.equal(host.asked.length, 4)
+})
+
 t.test('what is not part of the API is refused, however odd', async (t) => {
   const { socket } = await started(t)
   for (const [method, path] of [['GET', '/'], ['POST', '/v1/status'], ['GET', '/v1/volumes/x/flush'], ['GET', '//'], ['POST', '/v1/volumes/%E0%A4%A/flush'], ['GET', '/v1/status?x']] as const) {
