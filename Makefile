@@ -8,7 +8,8 @@ help:
 	@echo '               SABOTAGE=ack-early runs a broken build, which must be caught; KEEP=1 keeps the files of a failed run'
 	@echo 'make test      all tests; T="core replay" only those with one of these words in their path'
 	@echo 'make test-qemu10  the tests that boot guests with the QEMU 10 of Debian'\''s backports, fetched beside the installed one'
-	@echo 'make soak      what takes minutes: 300 kills under a client that checks everything, 100 under fio in a guest'
+	@echo 'make soak      what takes minutes: 300 kills under a client that checks everything, 100 under fio in a guest; no storage for 90 s;'
+	@echo '               three rounds of hosts that die, are cut off, and come back'
 	@echo 'make           builds only: the native shim, and TypeScript to dist/'
 	@echo 'make setup     installs the Debian and npm packages that are missing, and fetches the guest'\''s kernel'
 	@echo 'make asan      the native shim with AddressSanitizer and UBSan'
@@ -55,6 +56,8 @@ test-qemu10: setup-test build guest guest-fio
 soak: setup-test build guest guest-fio
 	@for seed in 1 2 3; do KILLS=100 SEED=$$seed node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-often || exit 1; done
 	@for half in 1 2; do KILLS=50 node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-under-fio || exit 1; done
+	@OUTAGE_SECONDS=90 node --enable-source-maps dist/fixtures/setup/run-tests.js cluster/storage-outage
+	@for round in 1 2 3; do node --enable-source-maps dist/fixtures/setup/run-tests.js tests/cluster || exit 1; done
 
 asan:
 	@$(MAKE) --no-print-directory -C native asan

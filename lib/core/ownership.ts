@@ -306,9 +306,14 @@ function leavesDamaged(s: OwnershipState, claim: Claim): boolean {
     claim.inherited.some((log) => s.damaged.has(log.epoch) && log.holders.length > 1 && hasMember(log.holders, s.self))
 }
 
-function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
+/** Who can have copies now: as many as the policy asks for, or fewer. */
+function replicasNow(s: OwnershipState): Member[] {
   const ok = s.reachable.filter((m) => !s.late.has(m.host) && !s.leaving.includes(m.host))
-  const replicas = chooseReplicas(s.self, s.policy.replicas, ok, s.claim?.set ?? [], s.policy.copies)
+  return chooseReplicas(s.self, s.policy.replicas, ok, s.claim?.set ?? [], s.policy.copies)
+}
+
+function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
+  const replicas = replicasNow(s)
   if (s.policy.mode === 'write-through' || replicas.length < leastCopies(s)) return { set: [s.self], mode: 'write-through' }
   return { set: [s.self, ...replicas], mode: 'write-back' }
 }
@@ -537,8 +542,9 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const running = a.kind === 'own'
   let decision = decideChange(claim, a.reports, { ...target, ...wish }, running, a.waitedOut)
   if (!decision.ok && target.mode === 'write-through' && !a.release) {
-    // Not drained: serve as write-back, with acks frozen, until it is (R13).
-    decision = decideChange(claim, a.reports, { ...withSource(s, a, [s.self]), mode: 'write-back', ...wish }, running, a.waitedOut)
+    // Not drained: serve as write-back, with acks frozen, until it is (R13). The copies that there are stay in the set: were it
+    // this host alone, its death would strand the volume, although others hold everything inherited (R5b).
+    decision = decideChange(claim, a.reports, { ...withSource(s, a, [s.self, ...replicasNow(s)]), mode: 'write-back', ...wish }, running, a.waitedOut)
   }
   if (!decision.ok) {
     if (a.kind === 'own') { resume(s, claim, env, out, decision.reason); return }

@@ -32,6 +32,8 @@ export interface ReadShell {
   readonly counters: Counters
   /** Write-through: reads of what is not flushed yet wait for the backing (R15). */
   mustWait(request: GuestRequest): boolean
+  /** This host may have lost the volume: what a read found may be older than what its next owner has acknowledged. */
+  mayAnswer(): boolean
   /**
    * A block of the own region, in a log, is not what was written. 'wait': the log is on its way out of the claim, and
    * what other holders have of it will be found by looking again at the next `recheck`. 'again': look at once.
@@ -73,7 +75,7 @@ export class ReadPath implements CompletionTarget {
   readonly #freeTokens: number[] = []
   /** Pieces that wait for a bounce buffer. */
   #waiting: Piece[] = []
-  /** Reads that wait for an unflushed write (write-through). */
+  /** Reads that wait for an unflushed write (write-through), or for this host to know that the volume is still its own. */
   #deferred: GuestRequest[] = []
   /** Pieces of rotten blocks, until the claim names only other holders. */
   #rotten: Piece[] = []
@@ -96,8 +98,17 @@ export class ReadPath implements CompletionTarget {
 
   /** The backing was flushed, or the claim has changed: reads that waited for it look again. */
   recheck(): void {
+    this.forgetGivenUp()
     for (const request of this.#deferred.splice(0)) this.submit(request)
     for (const piece of this.#rotten.splice(0)) this.#again(piece)
+  }
+
+  /** What waits, and nobody waits for. */
+  forgetGivenUp(): void {
+    const gone = this.#deferred.filter((request) => request.dead)
+    if (gone.length === 0) return
+    this.#deferred = this.#deferred.filter((request) => !request.dead)
+    for (const request of gone) request.complete(STATUS.ioError)
   }
 
   #again(piece: Piece): void {
@@ -316,6 +327,8 @@ export class ReadPath implements CompletionTarget {
   #release(job: Job): void {
     if (--job.pieces > 0) return
     this.#jobs--
+    // A slow storage may answer long after another host took over. Owner again, it is read again (R6).
+    if (!job.request.dead && !this.#shell.mayAnswer()) { this.#deferred.push(job.request); return }
     job.request.complete(job.failed ? STATUS.ioError : STATUS.ok)
   }
 

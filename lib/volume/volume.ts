@@ -115,6 +115,8 @@ export class Volume implements GuestVolume {
   #servedEpoch = 0
   /** Inherited logs are being read here behind the guest's back: no cut begins. */
   #indexing = 0
+  /** The newest claim by another host that the region was compared with. */
+  #letGoEpoch = 0
   #serving = false
   #handingOver = false
   #refusedRoom = false
@@ -143,7 +145,7 @@ export class Volume implements GuestVolume {
       ...common, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
       flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
-    this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), rotten: (offsetBytes) => this.#rot.found(offsetBytes) })
+    this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), mayAnswer: () => this.#serving && !this.#fenced, rotten: (offsetBytes) => this.#rot.found(offsetBytes) })
     this.#flushes = new FlushPath({ ...common, boundary: () => this.cuts.boundary(), members: () => this.#otherHosts })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
@@ -222,9 +224,7 @@ export class Volume implements GuestVolume {
     if (claim !== null) {
       this.#checkBacking(claim)
       this.membersChanged()
-      // A log that the claim does not name never counts again: of an owner that was taken over, or given up with its loss.
-      const { holder } = this.#shell
-      holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => hasMember(log.holders, holder.self)).map((log) => log.epoch))
+      this.#reconcile(claim)
       if (claim.owner.host === this.#shell.holder.self.host && claim.released !== true) this.driver.dispatch({ type: 'want' })
     }
     this.#shownBytes = this.geometry.capacitySectors * 512
@@ -268,6 +268,7 @@ export class Volume implements GuestVolume {
     this.#frontEnds.delete(frontEnd)
     this.#outside.delete(frontEnd)
     this.writes.forgetGivenUp()
+    this.#reads.forgetGivenUp()
     if (this.#frontEnds.size === 0) this.driver.dispatch({ type: 'unwant' })
   }
 
@@ -361,7 +362,7 @@ export class Volume implements GuestVolume {
     if (this.claim !== claim || this.driver.state.phase !== 'serving') return
     const self = holder.self
     this.#shell.clean?.own(self, from, claim, running || (from?.released === true && this.check.verdict === 'same'))
-    holder.reconcile(claim.volume, claim.epoch, claim.inherited.filter((log) => hasMember(log.holders, self)).map((log) => log.epoch))
+    this.#reconcile(claim)
     const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
     const epoch = new EpochLog(claim, log, self)
     this.#servedEpoch = claim.epoch
@@ -465,6 +466,8 @@ export class Volume implements GuestVolume {
     if (peer.incarnation === null) this.writes.disconnect(peer.host)
     else if (this.#serving) {
       this.writes.connect({ host: peer.host, incarnation: peer.incarnation })
+      // It may have been away when what it holds was given up; members hear of the claim with the epoch's first message.
+      if (!this.#otherHosts.includes(peer.host)) peer.push({ type: 'claimChanged', claim: this.claim! })
       this.#tellBase(peer.host)
     }
     this.membersChanged()
@@ -635,6 +638,7 @@ export class Volume implements GuestVolume {
   #changed(): void {
     const state = this.driver.state
     this.writes.acksFrozen = acksFrozen(state)
+    this.#letGo()
     const shown = `${state.phase} ${state.reason ?? ''}`
     if (shown !== this.#phaseShown && state.phase !== 'serving') this.#shell.info(`${state.phase}${state.reason === null ? '' : `: ${state.reason}`}`)
     this.#phaseShown = shown
@@ -660,6 +664,20 @@ export class Volume implements GuestVolume {
   get fewerCopiesForMs(): number | null {
     const { exemption } = this.driver.state
     return exemption === null ? null : exemption.untilMs - this.#shell.nowMs()
+  }
+
+  /** A host that reads a claim which does not name what it holds deletes it, whether anybody tells it or not. */
+  #letGo(): void {
+    const { claim } = this
+    if (claim === null || this.#serving || claim.epoch <= this.#letGoEpoch || claim.owner.host === this.#shell.holder.self.host) return
+    this.#letGoEpoch = claim.epoch
+    this.#reconcile(claim)
+  }
+
+  /** A log that the claim does not name never counts again: of an owner that was taken over, or given up with its loss. */
+  #reconcile({ volume, epoch, inherited }: Claim): void {
+    const { holder } = this.#shell
+    holder.reconcile(volume, epoch, inherited.filter((log) => hasMember(log.holders, holder.self)).map((log) => log.epoch))
   }
 
   /** What the guest gets now, and why it is not what was asked for. */

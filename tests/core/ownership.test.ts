@@ -143,6 +143,23 @@ t.test('too few copies: acks freeze, everything is destaged, then write-through 
   t.equal(setOf(c), 'ac')
 })
 
+t.test('R5b: with too few copies those that there are stay in the set until everything is destaged: the owner may die, too', async (t) => {
+  const c = new Cluster({ copies: 2 })
+  c.do('a', { type: 'want' })
+  t.equal(setOf(c), 'abc')
+  c.write(5)
+  c.kill('a')
+  c.do('b', { type: 'want' })
+  c.pass(2000)
+  t.match(c.claim, { owner: { host: 'b' }, mode: 'write-back', inherited: [{ epoch: 1, kept: 5 }] })
+  t.equal(setOf(c), 'bc')
+  t.equal(acksFrozen(c.host('b').state), true, 'one copy of two: nothing new is acknowledged')
+  c.kill('b')
+  c.do('c', { type: 'want' })
+  c.pass(2000)
+  t.match(c.claim, { owner: { host: 'c' }, inherited: [{ epoch: 1, kept: 5 }] }, 'the last one has it all')
+})
+
 t.test('a late member that stays connected is asked again after a while', async (t) => {
   const c = new Cluster({}, ['a', 'b'])
   c.do('a', { type: 'want' })

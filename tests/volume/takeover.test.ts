@@ -77,7 +77,7 @@ t.test('--force: an owner that is named as powered off is not waited for, unless
   for (const [host, peer] of [[a, 'c'], [c, 'a']] as const) {
     writeFileSync(host.config, readFileSync(host.config, 'utf8').replace(new RegExp(`(name = "${peer}"\naddress = ")127.0.0.1:\\d+`), '$1127.0.0.1:1'))
   }
-  await cluster.start()
+  await Promise.all([a, b, c].map((host) => host.start()))
   await connected(place, ['a', 'b'])
   await connected(place, ['b', 'c'])
   const client = await VhostClient.connect(cluster.socket('a'), buffer)
