@@ -85,8 +85,38 @@ export const limits = {
   traceSectorsMax: 2 ** 28,
   replayBufferBytesMax: 256 * MIB,
 
-  /** One call to the claim store, and how many old claims stay for people to look at. */
+  /** One call to the claim store. */
   claimTimeoutMs: 5000,
+  /**
+   * A claim worker: until it runs; its file calls at a time, and those that wait for one; a call without an answer for so long
+   * means that it hangs, and how many that hang and cannot be killed are left behind before the last one has to do; the
+   * pause before another one, and how long one must have run to be started again at once; one that is not needed yet.
+   */
+  claimWorkerStartMs: 5000,
+  claimCallsMax: 16,
+  claimCallsWaitingMax: 4096,
+  claimWorkerHungMs: 15_000,
+  claimWorkersLeftMax: 3,
+  claimWorkerRestartMinMs: 100,
+  claimWorkerRestartMaxMs: 30_000,
+  claimWorkerSteadyMs: 10_000,
+  claimWorkerIdleMs: 10_000,
+  /**
+   * A lease volume: what a block takes with the claim in it, the volumes of the largest one, what must be empty before one is made, ballots until a change is given up for now
+   * with the longest pause between two, readings of a slot that changes meanwhile, and the writes of a session. A registration is
+   * raised so often; another machine's that stands still so long is of one that is gone; two that begin at once see each other.
+   */
+  leasePlaceBytes: 32 * KIB,
+  leaseVolumesMax: 4096,
+  leaseLookBytes: MIB,
+  leaseBallotsMax: 40,
+  leaseBackoffMaxMs: 100,
+  leaseReadsMax: 8,
+  leaseWritesMax: 2 ** 30,
+  leaseRenewMs: 1000,
+  leaseForeignMs: 4000,
+  leaseSettleMs: 100,
+  /** How many old claims stay for people to look at. */
   /** How long a heartbeat is watched before its owner is taken for gone by a command that only reads. */
   beatWatchMs: 5000,
   claimsKept: 64,
@@ -211,4 +241,6 @@ assert(limits.recordHeaderBytes + limits.recordPayloadBytesMax < limits.frameByt
 assert(limits.memoryWindowOverlapBytes >= limits.queueSizeMax * 16, 'a descriptor table never straddles two windows')
 assert(Math.floor(limits.blockdevRingEntries / 3) >= limits.blockdevSmallBuffers + limits.blockdevLargeBuffers, 'a request that has a buffer finds room in the ring')
 assert(limits.scrubPieceBytes / limits.scrubBytesPerSecondMin * 1000 < limits.controlSilenceMs / 2, 'the slowest scrub is heard of in time')
+assert(limits.claimWorkerHungMs > limits.claimTimeoutMs, 'a worker is given up only when its callers have been')
+assert(limits.leaseForeignMs > 2 * limits.leaseRenewMs && limits.leaseForeignMs < limits.claimTimeoutMs, 'a registration that lives is seen to, within one call')
 assert(limits.blockdevStopMs < limits.sealTimeoutMs, 'an image is closed before a seal has to be answered')

@@ -18,7 +18,7 @@ import type { ClaimStore, Heartbeat, SwapOutcome } from '../ports/claim-store.js
 import { decodeClaim, encodeClaim } from './claim-codec.js'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
-const EPOCH_FILE = /^epoch-(\d{16})\.json$/
+export const EPOCH_FILE = /^epoch-(\d{16})\.json$/
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
 
 export class PosixDirClaimStore implements ClaimStore {
@@ -39,7 +39,7 @@ export class PosixDirClaimStore implements ClaimStore {
    */
   #temporary(): string { return join(this.where, `${this.#mine}-${++this.#calls}`) }
 
-  read(): Promise<Claim | null> { return this.#bounded('read', () => this.#read()) }
+  read(): Promise<Claim | null> { return this.#told('read', () => this.#read()) }
 
   async #read(): Promise<Claim | null> {
     const newest = await this.#newestListed()
@@ -73,7 +73,7 @@ export class PosixDirClaimStore implements ClaimStore {
 
   async compareAndSwap(expected: Epoch, next: Claim): Promise<SwapOutcome> {
     try {
-      return await this.#bounded('change', () => this.#swap(expected, next))
+      return await this.#told('change', () => this.#swap(expected, next))
     } catch {
       return 'unknown'
     }
@@ -111,7 +111,7 @@ export class PosixDirClaimStore implements ClaimStore {
   }
 
   beat(heartbeat: Heartbeat): Promise<void> {
-    return this.#bounded('renew', async () => {
+    return this.#told('renew', async () => {
       const temporary = this.#temporary()
       try {
         await writeDurably(temporary, `${JSON.stringify(heartbeat)}\n`)
@@ -125,7 +125,7 @@ export class PosixDirClaimStore implements ClaimStore {
 
   /** Null where there is none, or nothing that could be read as one. */
   async readBeat(): Promise<Heartbeat | null> {
-    const text = await this.#bounded('read', () => textOf(join(this.where, 'heartbeat.json')))
+    const text = await this.#told('read', () => textOf(join(this.where, 'heartbeat.json')))
     // An owner that died before its first beat must not keep everybody out.
     if (text === null) return null
     try {
@@ -137,19 +137,13 @@ export class PosixDirClaimStore implements ClaimStore {
     }
   }
 
-  /** A hung mount must not hang the caller; the call itself may still take effect, which is why a swap is then unknown. */
-  async #bounded<T>(what: string, call: () => Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Failure(EXIT.unreachable, `the claim directory ${this.where} did not answer within ${limits.claimTimeoutMs} ms (${what}); check the shared storage`)), limits.claimTimeoutMs)
-    })
+  /** What the system says, as a sentence. Whoever calls this from outside a claim worker may wait for ever. */
+  async #told<T>(what: string, call: () => Promise<T>): Promise<T> {
     try {
-      return await Promise.race([call(), late])
+      return await call()
     } catch (error) {
       if (error instanceof Failure) throw error
       throw new Failure(EXIT.unreachable, `the claim directory ${this.where} cannot be used (${what}: ${(error as Error).message}); check the shared storage and its permissions`, { cause: error })
-    } finally {
-      clearTimeout(timer)
     }
   }
 }

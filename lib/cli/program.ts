@@ -1,6 +1,7 @@
 /** Every command with its options, arguments and examples: the one table that help is made from. */
 import { Argument, Command, Option } from 'commander'
 import { EXIT } from '../core/failure.js'
+import { SLOTS_MAX } from '../claim/lease-layout.js'
 import { limits } from '../limits.js'
 import { VERSION } from '../daemon/version.js'
 import type { CacheAction } from '../ports/control.js'
@@ -30,7 +31,7 @@ export function program(): Command {
     .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeCache()).addCommand(volumeResize())
     .addCommand(volumeVerify()).addCommand(volumeTakeover()).addCommand(volumeDiscardDirty())
   const host = new Command('host').description('act on this host').addCommand(hostOkToStop()).addCommand(hostMaintenance()).addCommand(hostCopies())
-  for (const command of [blk(), serve(), status(), doctor(), volume, host, scrub(), inspect(), salvage(), journal(), replay(), pki]) top.addCommand(command)
+  for (const command of [blk(), serve(), status(), doctor(), volume, host, scrub(), inspect(), salvage(), journal(), claims(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
 }
@@ -354,6 +355,41 @@ Examples:
     .action(async (images: string[], given: JournalArguments) => { await (await import('./journal.js')).apply(images, given) })
   command('discard', 'delete it, because the image was replaced since', '<image>', [])
     .action(async (image: string, given: JournalArguments) => { await (await import('./journal.js')).discard(image, given) })
+  return top
+}
+
+export interface ClaimsFormatArguments {
+  readonly hosts: readonly string[]
+  readonly slots: number
+  readonly volumes: number
+  readonly force: boolean
+  readonly json: boolean
+}
+
+function claims(): Command {
+  const top = new Command('claims').description('claims on a small shared block device instead of a directory')
+  const command = (name: string, description: string): Command => {
+    const made = new Command(name).description(description).argument('<path>', 'the device, or a file')
+    top.addCommand(made)
+    return made
+  }
+  command('format', 'make a lease volume')
+    .addOption(new Option('--hosts <names>', 'hosts that get a slot, as [host] names them: a,b,c').makeOptionMandatory().argParser((text) => text.split(',').map((name) => name.trim())))
+    .addOption(new Option('--slots <n>', 'hosts that there will ever be').argParser(integerArgument(1, SLOTS_MAX)).default(16))
+    .addOption(new Option('--volumes <n>', 'volumes that there will ever be').argParser(integerArgument(1, limits.leaseVolumesMax)).default(512))
+    .addOption(new Option('--force', 'overwrite whatever is there').default(false))
+    .addOption(jsonOption())
+    .addHelpText('after', `
+Then set claims to this path in every [[volume]]. Slots and volumes cannot be changed later, hosts can be added. Claims that
+are in a directory are not taken along: stop the volumes cleanly before.
+
+Example:
+  holdfast claims format /dev/mapper/san-claims --hosts hv01,hv02,hv03`)
+    .action(async (path: string, options: ClaimsFormatArguments) => (await import('./claims.js')).format(path, options))
+  command('add-host', 'give another host a slot; the others go on meanwhile').argument('<host>', 'its name').addOption(jsonOption())
+    .action(async (path: string, host: string, { json }: { readonly json: boolean }) => (await import('./claims.js')).add(path, host, json))
+  command('show', 'say which hosts have a slot').addOption(jsonOption())
+    .action(async (path: string, { json }: { readonly json: boolean }) => (await import('./claims.js')).show(path, json))
   return top
 }
 

@@ -7,7 +7,7 @@ import { locationOf, withAbsoluteFiles } from '../backing/blockdev/node.js'
 import { readFingerprint } from '../backing/fingerprint.js'
 import { lockImage } from '../backing/image-lock.js'
 import { describeSource, openBacking, type BackingSource, type OpenedBacking } from '../backing/open.js'
-import { PosixDirClaimStore } from '../claim/posix-dir.js'
+import { ClaimWorkers } from '../claim/claim-workers.js'
 import type { Logger } from '../control/log.js'
 import type { Claim } from '../core/claim.js'
 import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
@@ -19,6 +19,7 @@ import { native } from 'vhost-user-ts-bindings'
 import { MemoryBudget } from '../io/memory-budget.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
+import type { ClaimStore } from '../ports/claim-store.js'
 import type { GuestVolume } from '../ports/guest.js'
 import { openRegion } from '../region/region.js'
 import { Holder } from '../replica/holder.js'
@@ -59,10 +60,11 @@ interface Image extends OpenedBacking { readonly shown: string; readonly name: s
 
 export async function startBlk(options: BlkOptions, log: Logger, progress: (done: number, total: number) => void): Promise<RunningBlk> {
   const where = 'path' in options.socket ? options.socket.path : `descriptor ${options.socket.fd}`
-  const image = await openImage(options, log)
+  const image = await openImage(options, log), claims = new ClaimWorkers(hostId(), log)
   try {
-    return await (options.cache === null ? bypass(options, image, where, log) : cached(options, image, where, log, progress))
+    return await (options.cache === null ? bypass(options, image, where, claims, log) : cached(options, image, where, claims, log, progress))
   } catch (error) {
+    claims.close()
     await image.detach()
     image.close()
     throw error
@@ -93,9 +95,10 @@ function serve(options: BlkOptions, name: string, volume: GuestVolume, log: Logg
   return { device, ended }
 }
 
-async function bypass(options: BlkOptions, image: Image, where: string, log: Logger): Promise<RunningBlk> {
+async function bypass(options: BlkOptions, image: Image, where: string, claims: ClaimWorkers, log: Logger): Promise<RunningBlk> {
   const { backing, shown, name } = image
-  await refuseDirty(image)
+  await refuseDirty(image, claims)
+  claims.close()
   const volume = new BypassVolume(backing, {
     capacitySectors: backing.sizeBytes / 512, blockSizeBytes: 512, readOnly: options.readOnly, serial: (image.kind === 'blockdev' ? name : basename(shown)).slice(0, 20),
     writeCache: options.durability === 'flush', discards: backing.discards,
@@ -119,11 +122,11 @@ const claimDirectory = (image: Image, cache: string): string => image.kind === '
 const claimName = (name: string): string => name.replace(/[^A-Za-z0-9._-]/g, '_').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64) || 'disk'
 
 /** Served without its region, an image that was not released would show old data as if it were the newest. */
-async function refuseDirty({ kind, shown, name }: Image): Promise<void> {
+async function refuseDirty({ kind, shown, name }: Image, claims: ClaimWorkers): Promise<void> {
   // The claim of anything but a file is beside its region, which nobody names here.
   const directory = `${dirname(shown)}/.holdfast`
   if (kind !== 'file' || !existsSync(`${directory}/${name}`)) return
-  const claim = await new PosixDirClaimStore(directory, name).read()
+  const claim = await claims.store(directory, name).read()
   if (claim !== null && claim.released !== true) {
     throw new Failure(EXIT.damaged, `${shown} has data that is only in the cache region of its last run, on host ${claim.owner.host}; ` +
       'give the region that was used then with --cache, there (nothing was changed)')
@@ -131,11 +134,11 @@ async function refuseDirty({ kind, shown, name }: Image): Promise<void> {
 }
 
 async function cached(
-  options: BlkOptions, image: Image, where: string, log: Logger, progress: (done: number, total: number) => void,
+  options: BlkOptions, image: Image, where: string, claims: ClaimWorkers, log: Logger, progress: (done: number, total: number) => void,
 ): Promise<RunningBlk> {
   const { backing, shown, name } = image
   const host = hostId()
-  const plainStore = new PosixDirClaimStore(claimDirectory(image, options.cache!), name)
+  const plainStore = claims.store(claimDirectory(image, options.cache!), name)
   // The image stays open until the end: nobody else may have it while this program runs.
   const store = new ClosingStore(plainStore, { fingerprint: () => readFingerprint(image), close: () => Promise.resolve(), warn: (m) => log.warn(m) })
   const claim = await store.read()
@@ -177,6 +180,7 @@ async function cached(
       device.close()
       const released = await volume.release(limits.stopTimeoutMs) !== 'dirty'
       await volume.stop()
+      claims.close()
       await ring.drain()
       await saveCheckpoint(region, cache, clean.kept === null ? [] : [clean.kept])
       cache.close()
@@ -192,7 +196,7 @@ const segmentBytes = (cacheBytes: number | null): number =>
   cacheBytes !== null && cacheBytes < 16 * limits.segmentBytesDefault ? limits.segmentBytesMin * 2 : limits.segmentBytesDefault
 
 /** Another host's claim: refused at once when it lives, with the time to wait when it may be dead. */
-async function refuseLive(store: PosixDirClaimStore, claim: Claim, shown: string): Promise<void> {
+async function refuseLive(store: ClaimStore, claim: Claim, shown: string): Promise<void> {
   if (claim.released === true) return
   const before = await store.readBeat()
   await sleep(TIMING.renewMs * 1.5)

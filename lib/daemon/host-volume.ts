@@ -4,7 +4,7 @@ import { attachImage, heldName, imagePath, releaseImage } from '../backing/guard
 import type { DangerOptions } from '../backing/danger.js'
 import { readFingerprint } from '../backing/fingerprint.js'
 import { openBacking, type OpenedBacking } from '../backing/open.js'
-import { PosixDirClaimStore } from '../claim/posix-dir.js'
+import type { ClaimWorkers } from '../claim/claim-workers.js'
 import type { HostConfig, VolumeConfig } from '../config/schema.js'
 import { CleanVolume } from '../cache/clean-volume.js'
 import { EXIT, Failure } from '../core/failure.js'
@@ -33,6 +33,7 @@ export interface VolumeSetup {
   readonly peers: readonly string[]
   /** Null without a fence command. */
   readonly fence: Fence | null
+  readonly claims: ClaimWorkers
 }
 
 const CLOSE_MS = 200
@@ -68,13 +69,13 @@ async function openImage({ config, timing, danger: { backing: dangers } }: Volum
   if (claims !== null) return { opened, path, claims, faults }
   opened.close()
   throw new Failure(EXIT.config, `volume ${name}: its backing ${opened.backing.path} is a block device, so there is no shared folder beside it; ` +
-    'set claims to a directory that all hosts of this volume share')
+    'set claims to a directory or a lease volume that all hosts of this volume share')
 }
 
 export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): Promise<RunningVolume> {
   const { config, timing } = setup
   const { opened, path: image, claims, faults } = await openImage(setup, log)
-  const store = new ClosingStore(new PosixDirClaimStore(claims, config.name), {
+  const store = new ClosingStore(setup.claims.store(resolve(claims), config.name), {
     fingerprint: () => readFingerprint(opened), close: () => opened.detach(), warn: (m) => log.warn(m),
   })
   const place = { name: config.name, image: image ?? opened.backing.path, folder: config.journal ?? null, order: config.order ?? null, danger: faults }
@@ -110,6 +111,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     },
   })
   try {
+    await setup.claims.refuseUnfit(resolve(claims))
     await volume.start()
     if (volume.claim === null) await refuseLeftJournal(journal, place.image)
   } catch (error) {

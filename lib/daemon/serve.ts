@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
+import { ClaimWorkers } from '../claim/claim-workers.js'
 import type { HostConfig } from '../config/schema.js'
 import { ControlServer } from '../control/server.js'
 import type { Logger } from '../control/log.js'
@@ -43,11 +44,13 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
   await network?.start(host)
   const running: RunningVolume[] = []
+  const claims = new ClaimWorkers(config.host.name, log)
   const control = new ControlServer(config.host.control_socket, host)
   const stop = async (): Promise<readonly string[]> => {
     await host.scrubs.stop()
     await fence?.stop()
     const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
+    claims.close()
     await control.stop()
     await network?.stop()
     await ring.drain()
@@ -60,7 +63,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   }
   try {
     for (const volume of config.volume) {
-      const setup = { config: volume, timing: config.timing, danger: config.danger_zone, peers: config.peer.map((p) => p.name), fence }
+      const setup = { config: volume, timing: config.timing, danger: config.danger_zone, peers: config.peer.map((p) => p.name), fence, claims }
       const hosted = await startVolume(host, setup, log.child(volume.name))
       running.push(hosted)
       host.add(hosted)

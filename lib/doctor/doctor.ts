@@ -19,14 +19,14 @@ export async function examine(configPath: string): Promise<Finding[]> {
     ...kernel.findings, ok('configuration', `${configPath}: host ${config.host.name}, ${counted(config.volume.length, 'volume')}, ${counted(config.peer.length, 'peer')}`),
     ...daemon.findings, ...checkCertificates(config, Date.now()), ...await checkPeers(config, daemon.runs),
     // Without a ring nothing of these can be opened, and each would only say so once more.
-    ...(kernel.hasRing ? [...await guarded('region', () => checkRegion(config)), ...await volumes(config)] : []),
+    ...(kernel.hasRing ? [...await guarded('region', () => checkRegion(config)), ...await volumes(config, daemon.runs)] : []),
   ]
 }
 
 const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
 
 /** Volumes may share a claim directory, which is tried once. */
-async function volumes(config: HostConfig): Promise<Finding[]> {
+async function volumes(config: HostConfig, runs: boolean): Promise<Finding[]> {
   const findings: Finding[] = [], claims = new Map<string, string[]>()
   for (const volume of config.volume) {
     findings.push(...await guarded(`volume ${volume.name}`, async () => {
@@ -36,7 +36,7 @@ async function volumes(config: HostConfig): Promise<Finding[]> {
     }))
   }
   for (const [directory, names] of claims) {
-    findings.push(...await checkClaims(directory, names.length === 1 ? `volume ${names[0]}` : 'claims', config.host.name))
+    findings.push(...await checkClaims(directory, names.length === 1 ? `volume ${names[0]}` : 'claims', config.host.name, runs))
   }
   return findings
 }

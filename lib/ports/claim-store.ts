@@ -17,7 +17,7 @@ export interface ClaimStore {
   readonly where: string
   /** The newest claim, or null when there never was one. Throws Failure(damaged) for a record that does not verify. */
   read(): Promise<Claim | null>
-  /** Replaces the claim of epoch `expected` (0: none yet) by `next` of epoch expected + 1. */
+  /** Replaces the claim of epoch `expected` (0: none yet) by `next` of epoch expected + 1. One that rejects is of unknown outcome as well. */
   compareAndSwap(expected: Epoch, next: Claim): Promise<SwapOutcome>
   beat(heartbeat: Heartbeat): Promise<void>
   readBeat(): Promise<Heartbeat | null>

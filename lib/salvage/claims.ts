@@ -1,7 +1,6 @@
 /** Claims as `salvage` finds them: looked at, never waited for, and their absence is no obstacle. */
-import { readdirSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
-import { PosixDirClaimStore } from '../claim/posix-dir.js'
+import { basename, dirname, resolve } from 'node:path'
+import type { ClaimWorkers } from '../claim/claim-workers.js'
 import type { Claim } from '../core/claim.js'
 import type { ClaimStore } from '../ports/claim-store.js'
 
@@ -14,26 +13,16 @@ export interface FoundClaim {
   readonly problem: string | null
 }
 
-const EPOCH_FILE = /^epoch-\d{16}\.json$/
-
 /** `directory`: that of all claims, or of one volume. Empty where nothing can be read. */
-export async function findClaims(directory: string): Promise<FoundClaim[]> {
-  const path = resolve(directory), names = entriesOf(path)
-  if (names.some((name) => EPOCH_FILE.test(name))) return [await claimOf(dirname(path), basename(path))]
-  const volumes = names.filter((name) => entriesOf(join(path, name)).some((entry) => EPOCH_FILE.test(entry)))
-  return Promise.all(volumes.map((name) => claimOf(path, name)))
+export async function findClaims(directory: string, claims: ClaimWorkers): Promise<FoundClaim[]> {
+  const path = resolve(directory), above = dirname(path), name = basename(path)
+  const volumesIn = (place: string): Promise<readonly string[]> => claims.volumesIn(place).catch(() => [])
+  const volumes = await volumesIn(path)
+  if (volumes.length > 0) return Promise.all(volumes.map((volume) => claimOf(claims.store(path, volume), volume)))
+  return (await volumesIn(above)).includes(name) ? [await claimOf(claims.store(above, name), name)] : []
 }
 
-function entriesOf(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch {
-    return []
-  }
-}
-
-async function claimOf(directory: string, name: string): Promise<FoundClaim> {
-  const store = new PosixDirClaimStore(directory, name)
+async function claimOf(store: ClaimStore, name: string): Promise<FoundClaim> {
   try {
     const claim = await store.read()
     return { name, store, claim, problem: claim === null ? 'there is none' : null }

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { imagePath } from '../backing/guard.js'
+import { ClaimWorkers } from '../claim/claim-workers.js'
 import { hasMember, type Claim } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { SECTOR_BYTES, won as toWon, type Epoch, type Won } from '../core/units.js'
@@ -69,11 +70,13 @@ export async function salvage(options: SalvageOptions): Promise<SalvageResult> {
   const image = imagePath(options.image)
   if (!existsSync(image)) throw new Failure(EXIT.usage, `there is no image ${options.image}`)
   const open: OpenRegion[] = [], broken: SalvagedRegion[] = []
+  const claims = new ClaimWorkers('', { info: () => undefined, warn: () => undefined })
   try {
     for (const path of options.regions) await openRegion(path, options, open, broken)
-    const found = await findClaims(options.claims ?? join(dirname(options.image), '.holdfast'))
+    const found = await findClaims(options.claims ?? join(dirname(options.image), '.holdfast'), claims)
     return await salvageFrom(options, image, open, broken, found)
   } finally {
+    claims.close()
     for (const { file } of open) file.close()
   }
 }

@@ -1,7 +1,5 @@
-import { fork } from 'node:child_process'
 import { existsSync, linkSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { PosixDirClaimStore } from '../../lib/claim/posix-dir.js'
 import { EXIT } from '../../lib/core/failure.js'
@@ -28,48 +26,6 @@ t.test('the first claim is made where there is none, and everybody reads it', as
   t.same(await new PosixDirClaimStore(path, 'db').read(), claim)
   t.same(readdirSync(store.where), ['epoch-0000000000000001.json'])
   t.equal(await new PosixDirClaimStore(path, 'other').read(), null, 'each volume has its own')
-})
-
-t.test('a change whose predecessor is not the newest any more loses, and changes nothing', async (t) => {
-  const path = directory(t), one = new PosixDirClaimStore(path, 'db'), two = new PosixDirClaimStore(path, 'db')
-  await one.compareAndSwap(epoch(0), claimOf(1))
-  const winner = claimOf(2, 'beta')
-  t.equal(await two.compareAndSwap(epoch(1), winner), 'won')
-  t.equal(await one.compareAndSwap(epoch(1), claimOf(2)), 'lost')
-  t.equal(await one.compareAndSwap(epoch(0), claimOf(1)), 'lost')
-  t.same(await one.read(), winner)
-  t.equal(await one.compareAndSwap(epoch(2), claimOf(3)), 'won')
-})
-
-t.test('a change that is tried again after an unknown outcome recognises its own success', async (t) => {
-  const store = new PosixDirClaimStore(directory(t), 'db'), claim = claimOf(1)
-  t.equal(await store.compareAndSwap(epoch(0), claim), 'won')
-  t.equal(await store.compareAndSwap(epoch(0), claim), 'won')
-  t.same(await store.read(), claim)
-})
-
-t.test('two changes of one process at the same time: one wins, and what was published stays as it was', async (t) => {
-  for (let round = 0; round < 20; round++) {
-    const store = new PosixDirClaimStore(directory(t), 'db'), claims = [claimOf(1), claimOf(1), claimOf(1)]
-    const outcomes = await Promise.all(claims.map((claim) => store.compareAndSwap(epoch(0), claim)))
-    t.same([...outcomes].sort(), ['lost', 'lost', 'won'])
-    t.same(await store.read(), claims[outcomes.indexOf('won')])
-  }
-})
-
-t.test('of racing processes exactly one wins each epoch', async (t) => {
-  const path = directory(t), racers = ['alpha', 'beta', 'gamma', 'delta', 'epsilon'].map((host) =>
-    fork(fileURLToPath(new URL('racer.js', import.meta.url)), [path, host]))
-  t.teardown(() => { for (const racer of racers) racer.kill() })
-  const store = new PosixDirClaimStore(path, 'db')
-  for (let nth = 1; nth <= 15; nth++) {
-    const answers = await Promise.all(racers.map((racer) => new Promise<{ outcome: string; nonce: string }>((resolve) => {
-      racer.once('message', (answer) => resolve(answer as { outcome: string; nonce: string }))
-      racer.send(nth)
-    })))
-    t.same(answers.map(({ outcome }) => outcome).sort(), ['lost', 'lost', 'lost', 'lost', 'won'], `epoch ${nth}`)
-    t.match(await store.read(), { epoch: nth, nonce: answers.find(({ outcome }) => outcome === 'won')!.nonce })
-  }
 })
 
 t.test('a damaged claim is reported and never written over', async (t) => {

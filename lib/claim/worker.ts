@@ -1,0 +1,94 @@
+/** What a claim worker does: the calls of its daemon, on the claims themselves. */
+import { readdir, realpath, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { EXIT, Failure } from '../core/failure.js'
+import type { ClaimStore } from '../ports/claim-store.js'
+import { LeaseClaimStore, nameOf } from './lease-store.js'
+import { LeaseVolume } from './lease-volume.js'
+import { proveDirectory, proveLease } from './prove.js'
+import { EPOCH_FILE, PosixDirClaimStore } from './posix-dir.js'
+import type { ClaimAnswers, ClaimCall, NumberedCall, WorkerMessage } from './worker-calls.js'
+
+const stores = new Map<string, Promise<ClaimStore>>(), leases = new Map<string, Promise<LeaseVolume>>()
+
+/** Made once; what could not be made is tried again. */
+function once<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  let one = made.get(key)
+  if (one === undefined) {
+    made.set(key, one = make())
+    one.catch(() => made.delete(key))
+  }
+  return one
+}
+
+const storeOf = ({ place, volume, host }: { readonly place: string; readonly volume: string; readonly host: string }): Promise<ClaimStore> =>
+  once(stores, JSON.stringify([place, volume, host]), async () =>
+    (await isLease(place) ? new LeaseClaimStore(await leaseOf(place, host), volume) : new PosixDirClaimStore(place, volume)))
+
+const leaseOf = (place: string, host: string): Promise<LeaseVolume> => once(leases, JSON.stringify([place, host]), () => LeaseVolume.open(place, host))
+
+/** The daemon is gone: the next process here, or after a restart of this machine, need not wait. */
+export async function closeLeases(): Promise<void> {
+  await Promise.all([...leases.values()].map(async (lease) => (await lease).close()))
+}
+
+export async function answerTo({ id, call }: NumberedCall): Promise<WorkerMessage> {
+  try {
+    return { type: 'answer', id, value: await answer(call) }
+  } catch (error) {
+    if (error instanceof Failure) return { type: 'failure', id, exitCode: error.exitCode, message: error.message }
+    return { type: 'failure', id, exitCode: EXIT.unreachable, message: `the claims in ${call.place} cannot be used: ${(error as Error).message}; check the shared storage` }
+  }
+}
+
+async function answer(call: ClaimCall): Promise<ClaimAnswers[ClaimCall['method']]> {
+  switch (call.method) {
+    case 'locate': return locate(call.place)
+    case 'volumes': return volumesIn(call.place)
+    case 'prove': return await isLease(call.place) ? proveLease(await leaseOf(call.place, call.host)) : proveDirectory(call.place, call.host)
+    case 'read': return (await storeOf(call)).read()
+    case 'swap': return (await storeOf(call)).compareAndSwap(call.expected, call.next)
+    case 'beat': await (await storeOf(call)).beat(call.heartbeat); return null
+    case 'readBeat': return (await storeOf(call)).readBeat()
+  }
+}
+
+/** What is no folder must be a lease volume, and says so itself if it is none; a folder may come into being later. */
+async function isLease(place: string): Promise<boolean> {
+  try {
+    const found = await stat(place)
+    return found.isFile() || found.isBlockDevice()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !place.startsWith('/dev/')) return false
+    throw error
+  }
+}
+
+/** A device, or the file system of the nearest folder that exists; links followed. */
+async function locate(place: string): Promise<string> {
+  for (let path = place; ; path = dirname(path)) {
+    try {
+      const found = await stat(await realpath(path))
+      return found.isBlockDevice() ? `device ${found.rdev}` : `file system ${found.dev}`
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if ((code !== 'ENOENT' && code !== 'ENOTDIR') || path === dirname(path)) throw error
+    }
+  }
+}
+
+async function volumesIn(place: string): Promise<string[]> {
+  if (await isLease(place)) return volumesOn(await leaseOf(place, ''))
+  const found: string[] = []
+  for (const name of await entriesOf(place)) if ((await entriesOf(join(place, name))).some((entry) => EPOCH_FILE.test(entry))) found.push(name)
+  return found
+}
+
+async function volumesOn(lease: LeaseVolume): Promise<string[]> {
+  const header = await lease.header(), found: string[] = []
+  for (let entry = 0; entry < header.volumes; entry++) found.push(...[nameOf(await lease.blocks(header, entry))].filter((name) => name !== null))
+  return found
+}
+
+/** None where it is no folder, or cannot be read. */
+const entriesOf = (path: string): Promise<string[]> => readdir(path).catch(() => [])
