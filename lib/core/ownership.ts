@@ -91,7 +91,8 @@ export interface OwnershipState {
   /** Everything inherited is on the backing. */
   inheritedDone: boolean
   attempt: Attempt | null
-  beat: { readonly epoch: Epoch; readonly counter: number; readonly sinceMs: number } | null
+  /** Of the owner of epoch `of`. */
+  beat: { readonly epoch: Epoch; readonly counter: number; readonly of: number; readonly sinceMs: number } | null
   /** Epochs whose log on this host is not what was written. */
   readonly damaged: Set<Epoch>
   /**
@@ -376,7 +377,7 @@ function giveUp(s: OwnershipState, env: Env, phase: Phase, reason: string): void
 function onClaimRead(
   s: OwnershipState, claim: Claim | null, beat: { readonly epoch: Epoch; readonly counter: number } | null, env: Env, out: OwnershipEffect[],
 ): void {
-  noteBeat(s, beat, env)
+  noteBeat(s, claim, beat, env)
   const a = s.attempt
   if (a?.step === 'confirming') { confirm(s, claim, env, out); return }
   if (a !== null && a.step !== 'reading') return
@@ -410,11 +411,14 @@ function onUnreadable(s: OwnershipState, reason: string, damaged: boolean, env: 
   else if (a.step === 'confirming') { a.deadlineMs = env.nowMs + RETRY_MS; a.unread = true; s.reason = reason }
 }
 
-/** Remembers since when the owner's heartbeat stands still, by this host's own clock (R6, H43). */
-function noteBeat(s: OwnershipState, beat: { readonly epoch: Epoch; readonly counter: number } | null, env: Env): void {
-  const seen = s.beat
+/**
+ * Remembers since when the owner's heartbeat stands still, by this host's own clock (R6, H43). A new owner that has not renewed
+ * yet is not silent for as long as the one before it was.
+ */
+function noteBeat(s: OwnershipState, claim: Claim | null, beat: { readonly epoch: Epoch; readonly counter: number } | null, env: Env): void {
+  const seen = s.beat, of = claim?.epoch ?? 0
   const key = beat ?? { epoch: 0 as Epoch, counter: 0 }
-  if (seen === null || seen.epoch !== key.epoch || seen.counter !== key.counter) s.beat = { ...key, sinceMs: env.nowMs }
+  if (seen === null || seen.of !== of || seen.epoch !== key.epoch || seen.counter !== key.counter) s.beat = { ...key, of, sinceMs: env.nowMs }
 }
 
 function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: OwnershipEffect[]): void {

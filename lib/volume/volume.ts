@@ -225,7 +225,8 @@ export class Volume implements GuestVolume {
       this.#checkBacking(claim)
       this.membersChanged()
       this.#reconcile(claim)
-      if (claim.owner.host === this.#shell.holder.self.host && claim.released !== true) this.driver.dispatch({ type: 'want' })
+      // A host that was formatted anew has nothing of it, and would only be in the way of those who have.
+      if (sameMember(claim.owner, this.#shell.holder.self) && claim.released !== true) this.driver.dispatch({ type: 'want' })
     }
     this.#shownBytes = this.geometry.capacitySectors * 512
     this.#tick = setInterval(() => this.#onTick(), TICK_MS)

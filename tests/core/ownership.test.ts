@@ -80,6 +80,25 @@ t.test('R6: a silent owner is taken over only after its heartbeat stood still; t
   t.same(c.claim!.inherited[0]!.holders.map((m) => m.host), ['b'], 'only the sealed are holders (R4b)')
 })
 
+t.test('R6: an owner that has just taken over is not silent for as long as the one before it was', (t) => {
+  const c = new Cluster(), self = c.host('b').member, s = newOwnership(self, policy({ replicas: ['a', 'c'] }), '11111111-1111-4111-8111-111111111111', guest)
+  c.do('a', { type: 'want' })
+  const first = c.claim!, second = { ...first, epoch: (first.epoch + 1) as never, owner: c.host('c').member, nonce: 'e'.repeat(32) }
+  // The new owner has not renewed yet: the heartbeat is the dead one's.
+  const beat = { epoch: first.epoch, counter: 7 }
+  const at = (nowMs: number) => ({ nowMs, nonce: '0'.repeat(32) })
+  const look = (nowMs: number, claim: typeof first): string[] => [...step(s, { type: 'tick' }, at(nowMs)), ...step(s, { type: 'claimRead', claim, beat }, at(nowMs))].map((effect) => effect.type)
+  step(s, { type: 'want' }, at(0))
+  look(0, first)
+  look(900, first)
+  look(1100, second)
+  t.match(s.reason, /^owned by c, which does not answer; .* 1000 ms \(0 so far\)$/)
+  look(1900, second)
+  t.equal(s.phase === 'claiming' && s.attempt!.step, 'waiting')
+  t.ok(look(2200, second).includes('sealSelf'), 'silent for long enough itself')
+  t.end()
+})
+
 t.test('R6: an owner that goes on renewing is never taken over', async (t) => {
   const c = new Cluster()
   c.do('a', { type: 'want' })
