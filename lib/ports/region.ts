@@ -31,6 +31,8 @@ export interface RegionLog {
   readonly storedLength: number
   /** CRC of the last appended record's header, 0 for none: the next record names it. */
   readonly lastHeaderCrc: number
+  /** It was let go of: nothing may be appended any more. */
+  readonly deleted: boolean
   /** Region bytes this log occupies. */
   readonly bytes: number
   /** True when a record of this length can be appended now. */

@@ -59,6 +59,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   /** A number is never used twice in a log: what a trimmed segment leaves on the disk stays older than what is here. */
   #nextOrdinal = 0
   lastHeaderCrc = 0
+  #deleted = false
   /** Appends under way by token; completed ones wait here for their segment's header. */
   readonly #appends: (Append | null)[] = []
   /** Stored out of order, ahead of #storedWon. */
@@ -78,6 +79,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
 
   get storedLength(): number { return this.#storedWon - this.start }
   get bytes(): number { return this.#segments.length * this.#pool.segmentBytes }
+  get deleted(): boolean { return this.#deleted }
   get segments(): readonly LogSegment[] { return this.#segments }
 
   // --- recovery ----------------------------------------------------------------------------------------------------------------
@@ -113,6 +115,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   }
 
   append(address: number, lengthBytes: number, won: Won, headerCrc: number, durable: boolean, target: CompletionTarget, token: number): number {
+    assert(!this.#deleted, 'nothing is appended to a log that was let go of: it would have a beginning no more')
     assert(won === this.#appendedWon + 1, `record ${won} follows ${this.#appendedWon}`)
     assert(lengthBytes % 4096 === 0 && lengthBytes <= this.#pool.segmentBytes - SEGMENT_HEADER_BYTES, 'a record fits a segment')
     let segment = this.#open
@@ -247,6 +250,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
    * a segment that is used again leaves a hole, and a log with a hole must not look alive at the next open.
    */
   async delete(): Promise<void> {
+    this.#deleted = true
     const segments = this.#segments.splice(0), deletedUse = this.#pool.lastUse
     // The header's own write may still be under way; the ring keeps no order between the two.
     while (segments.some((segment) => segment.writes > 0)) await new Promise<void>((resolve) => this.#onWritten.push(resolve))

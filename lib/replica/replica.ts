@@ -81,10 +81,16 @@ export class Replica implements CompletionTarget {
     })
   }
 
+  /** Whoever reads a later claim here lets go of the log, while its owner may not know of that claim yet and goes on sending. */
+  #feedOf(volume: string, epoch: Epoch): Feed | undefined {
+    const feed = this.#feeds.get(volume)
+    return feed === undefined || feed.claim.epoch !== epoch || feed.log.deleted ? undefined : feed
+  }
+
   #append(peer: DialedPeer, message: Append, raw: Uint8Array): void {
     const { volume, epoch, won } = message
-    const feed = this.#feeds.get(volume)
-    if (feed === undefined || feed.claim.epoch !== epoch) { this.#refuse(peer, volume, epoch, 'this epoch was not opened here'); return }
+    const feed = this.#feedOf(volume, epoch)
+    if (feed === undefined) { this.#refuse(peer, volume, epoch, 'this epoch was not opened here, or was let go of because a later claim does not name it'); return }
     if (epoch <= this.#holder.sealedUpTo(volume)) { this.#refuse(peer, volume, epoch, `epoch ${epoch} is sealed here`); return }
     const index = won - feed.log.start
     if (index <= feed.log.storedLength) { this.#acknowledge(feed); return }
@@ -138,8 +144,8 @@ export class Replica implements CompletionTarget {
   }
 
   async #flush(peer: DialedPeer, message: Flush): Promise<void> {
-    const feed = this.#feeds.get(message.volume)
-    if (feed === undefined || feed.claim.epoch !== message.epoch || feed.log.start + feed.log.storedLength < message.won) {
+    const feed = this.#feedOf(message.volume, message.epoch)
+    if (feed === undefined || feed.log.start + feed.log.storedLength < message.won) {
       this.#refuse(peer, message.volume, message.epoch, `a flush up to ${message.won} names records that are not here`)
       return
     }

@@ -144,6 +144,18 @@ t.test('a claim change closes an older open epoch: its appends are refused from 
   t.same(lab.holder.held(new Set()), [{ volume: VOLUME, epoch: 1, records: 1, bytes: limits.segmentBytesMin }], 'and status shows what is held')
 })
 
+t.test('a log that was let go of takes no more records, though its owner goes on: it would have no beginning after a restart', async (t) => {
+  const lab = await ReplicaLab.create(t), maker = new RecordMaker(lab.claim(1))
+  lab.push({ type: 'open', claim: maker.claim })
+  lab.append(maker.next({ lba: 0, sectors: 8 }), 1)
+  await lab.acked(1)
+  // A volume of this host has read a later claim, and nobody has told the replica.
+  lab.holder.reconcile(VOLUME, epoch(4), [])
+  t.match(await lab.answerTo(() => lab.append(maker.next({ lba: 8, sectors: 8 }), 1)), { type: 'refused', reason: /let go of/ })
+  await lab.restart()
+  t.same(lab.region.logs(VOLUME), [])
+})
+
 t.test('a map longer than one page goes on where it stopped', async (t) => {
   const lab = await ReplicaLab.create(t, 12)
   const perRecord = limits.recordEntriesMax, extents = limits.mapExtentsMax + 10
