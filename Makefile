@@ -56,6 +56,7 @@ test-qemu10: setup-test build guest guest-fio
 soak: setup-test build guest guest-fio
 	@for seed in 1 2 3; do KILLS=100 SEED=$$seed node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-often || exit 1; done
 	@for half in 1 2; do KILLS=50 node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-under-fio || exit 1; done
+	@DIRTY_MIB=4096 DIRTY_BLOCK_KIB=4 TAP_TIMEOUT=1200 node --enable-source-maps dist/fixtures/setup/run-tests.js cluster/guest-pause
 	@OUTAGE_SECONDS=90 node --enable-source-maps dist/fixtures/setup/run-tests.js cluster/storage-outage
 	@for round in 1 2 3; do node --enable-source-maps dist/fixtures/setup/run-tests.js tests/cluster || exit 1; done
 
