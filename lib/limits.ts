@@ -85,6 +85,8 @@ export const limits = {
   traceSectorsMax: 2 ** 28,
   replayBufferBytesMax: 256 * MIB,
 
+  /** How often a volume is tried whose storage did not answer when its host started. */
+  storageRetryMs: 3000,
   /** One call to the claim store. */
   claimTimeoutMs: 5000,
   /**

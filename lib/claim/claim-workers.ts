@@ -48,6 +48,9 @@ export class ClaimWorkers {
     if (!proof.ok) throw new Failure(EXIT.config, `${proof.text}; ${proof.remedy}`)
   }
 
+  /** Throws Failure(unreachable) when the storage of this file does not answer: whoever opened it would stand still. */
+  async reach(path: string): Promise<void> { await this.call({ method: 'reach', place: path }) }
+
   /** Volumes that have a claim in that place. */
   async volumesIn(place: string): Promise<readonly string[]> { return this.call({ method: 'volumes', place }) }
 

@@ -12,6 +12,8 @@ export type ClaimCall =
   | { readonly method: 'locate'; readonly place: string }
   /** Does the place keep what claims need? Leaves nothing behind. */
   | { readonly method: 'prove'; readonly place: string; readonly host: string }
+  /** Does the storage of a file answer? Its first block is read; that there is no such file is an answer, too. */
+  | { readonly method: 'reach'; readonly place: string }
   /** Volumes that have a claim there. */
   | { readonly method: 'volumes'; readonly place: string }
   | OneClaim & { readonly method: 'read' }
@@ -24,6 +26,7 @@ export type Proof = { readonly ok: true; readonly text: string } | { readonly ok
 export interface ClaimAnswers {
   readonly locate: string
   readonly prove: Proof
+  readonly reach: null
   readonly volumes: readonly string[]
   readonly read: Claim | null
   readonly swap: SwapOutcome
@@ -39,4 +42,4 @@ export type WorkerMessage =
   | { readonly type: 'failure'; readonly id: number; readonly exitCode: ExitCode; readonly message: string }
 
 /** What a call does, for messages to people. */
-export const SAID = { locate: 'find', prove: 'try out', volumes: 'list', read: 'read', swap: 'change', beat: 'renew', readBeat: 'read' } as const satisfies Record<ClaimCall['method'], string>
+export const SAID = { locate: 'find', prove: 'try out', reach: 'read', volumes: 'list', read: 'read', swap: 'change', beat: 'renew', readBeat: 'read' } as const satisfies Record<ClaimCall['method'], string>

@@ -1,14 +1,17 @@
 /** What a claim worker does: the calls of its daemon, on the claims themselves. */
-import { readdir, realpath, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, readdir, realpath, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import type { ClaimStore } from '../ports/claim-store.js'
+import { AlignedMemory } from '../io/memory.js'
 import { LeaseClaimStore, nameOf } from './lease-store.js'
 import { LeaseVolume } from './lease-volume.js'
 import { proveDirectory, proveLease } from './prove.js'
 import { EPOCH_FILE, PosixDirClaimStore } from './posix-dir.js'
 import type { ClaimAnswers, ClaimCall, NumberedCall, WorkerMessage } from './worker-calls.js'
 
+const REACH_BYTES = 4096
 const stores = new Map<string, Promise<ClaimStore>>(), leases = new Map<string, Promise<LeaseVolume>>()
 
 /** Made once; what could not be made is tried again. */
@@ -44,6 +47,7 @@ export async function answerTo({ id, call }: NumberedCall): Promise<WorkerMessag
 async function answer(call: ClaimCall): Promise<ClaimAnswers[ClaimCall['method']]> {
   switch (call.method) {
     case 'locate': return locate(call.place)
+    case 'reach': await reach(call.place); return null
     case 'volumes': return volumesIn(call.place)
     case 'prove': return await isLease(call.place) ? proveLease(await leaseOf(call.place, call.host)) : proveDirectory(call.place, call.host)
     case 'read': return (await storeOf(call)).read()
@@ -74,6 +78,17 @@ async function locate(place: string): Promise<string> {
       const { code } = error as NodeJS.ErrnoException
       if ((code !== 'ENOENT' && code !== 'ENOTDIR') || path === dirname(path)) throw error
     }
+  }
+}
+
+/** Past this host's cache, which knows the block of a storage that has long been away. */
+async function reach(path: string): Promise<void> {
+  const memory = new AlignedMemory(REACH_BYTES)
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_DIRECT)
+    try { await file.read(memory.bytes, 0, REACH_BYTES, 0) } finally { await file.close() }
+  } catch { /* it answers; what is wrong with it is said by whoever opens it */ } finally {
+    memory.free()
   }
 }
 

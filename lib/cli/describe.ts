@@ -18,7 +18,8 @@ export function describeHost(host: HostStatus): string {
     ]),
     ...host.volumes.map((volume) => block(title(volume), volumeRows(volume))),
   ]
-  if (host.volumes.length === 0) blocks.push('no volumes on this host')
+  blocks.push(...host.waiting.map(({ name, socket, reason }) => block(`volume ${name}: WAITS FOR ITS STORAGE, ${reason}`, [['socket', `${socket}, once it is there`]])))
+  if (host.volumes.length + host.waiting.length === 0) blocks.push('no volumes on this host')
   if (host.replicas.length > 0) {
     blocks.push(block('copies held for other hosts', host.replicas.map((r): Row =>
       [r.volume.slice(0, 8), `epoch ${r.epoch}: ${counted(r.records, 'record')}, ${formatBytes(r.bytes)}`])))

@@ -72,6 +72,7 @@ export class Host implements PeerHandler, HostControl {
   readonly scrubs: HostScrub
   readonly #parts: HostParts
   readonly #volumes = new Map<string, HostedVolume>()
+  readonly #waiting = new Map<string, HostStatus['waiting'][number]>()
   /** Peers in maintenance. */
   readonly #leaving = new Set<string>()
 
@@ -86,7 +87,13 @@ export class Host implements PeerHandler, HostControl {
     })
   }
 
-  add(hosted: HostedVolume): void { this.#volumes.set(hosted.volume.name, hosted) }
+  add(hosted: HostedVolume): void {
+    this.#waiting.delete(hosted.volume.name)
+    this.#volumes.set(hosted.volume.name, hosted)
+  }
+
+  /** It cannot be started yet. */
+  waits(name: string, socket: string, reason: string): void { this.#waiting.set(name, { name, socket, reason }) }
 
   get volumes(): Iterable<HostedVolume> { return this.#volumes.values() }
 
@@ -195,13 +202,15 @@ export class Host implements PeerHandler, HostControl {
           accepted: (network?.accepted.get(host)?.incarnation ?? null) !== null, incarnation: dialed?.incarnation ?? null, maintenance: this.#leaving.has(host),
         }
       }),
-      volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted)),
+      volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted)), waiting: [...this.#waiting.values()],
       scrub: this.scrubs.last, maintenance: this.#parts.maintenance.on, replicas: this.holder.held(owned),
     }
   }
 
   #named(name: string): HostedVolume {
     const hosted = this.#volumes.get(name)
+    const waiting = this.#waiting.get(name)
+    if (waiting !== undefined) throw new Failure(EXIT.unreachable, `volume ${name} waits for its storage: ${waiting.reason} (nothing was changed)`)
     if (hosted === undefined) throw new Failure(EXIT.usage, `no volume ${name} on this host; there are: ${[...this.#volumes.keys()].join(', ') || 'none'}`)
     return hosted
   }

@@ -16,7 +16,7 @@ import { Fence } from './fence.js'
 import { Host } from './host.js'
 import { Maintenance } from './maintenance.js'
 import { writeCacheBelow } from '../io/write-cache.js'
-import { startVolume, type RunningVolume } from './host-volume.js'
+import { VolumeStarts } from './volume-starts.js'
 
 export interface RunningHost {
   readonly host: Host
@@ -43,12 +43,13 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   })
   if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
   await network?.start(host)
-  const running: RunningVolume[] = []
+  const starts = new VolumeStarts(host, log), { running } = starts
   const claims = new ClaimWorkers(config.host.name, log)
   const control = new ControlServer(config.host.control_socket, host)
   const stop = async (): Promise<readonly string[]> => {
     await host.scrubs.stop()
     await fence?.stop()
+    await starts.stop()
     const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
     claims.close()
     await control.stop()
@@ -62,14 +63,8 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     return running.filter((_, i) => !clean[i]).map((hosted) => hosted.volume.name)
   }
   try {
-    for (const volume of config.volume) {
-      const setup = { config: volume, timing: config.timing, danger: config.danger_zone, peers: config.peer.map((p) => p.name), fence, claims }
-      const hosted = await startVolume(host, setup, log.child(volume.name))
-      running.push(hosted)
-      host.add(hosted)
-      // Peers that connected while its image was looked at told the others only.
-      hosted.volume.membersChanged()
-    }
+    const peers = config.peer.map((p) => p.name)
+    await starts.startAll(config.volume.map((volume) => ({ config: volume, timing: config.timing, danger: config.danger_zone, peers, fence, claims })))
     await control.start()
     if ((config.region.scrub_every ?? 0) > 0) host.scrubs.every(config.region.scrub_every!)
   } catch (error) {

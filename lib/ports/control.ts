@@ -97,6 +97,8 @@ export interface HostStatus {
   readonly region: { readonly path: string; readonly sizeBytes: number; readonly freeBytes: number; readonly appendedBytes: number; readonly writeCache: string }
   readonly peers: readonly { readonly host: string; readonly address: string; readonly dialed: boolean; readonly accepted: boolean; readonly incarnation: string | null; readonly maintenance: boolean }[]
   readonly volumes: readonly VolumeStatus[]
+  /** Volumes that cannot be started yet, because their storage does not answer; tried again. */
+  readonly waiting: readonly { readonly name: string; readonly socket: string; readonly reason: string }[]
   /** The last scrub of this region that came to its end since the daemon started; null: none yet. */
   readonly scrub: ScrubSummary | null
   /** This host is to hold no copies. */

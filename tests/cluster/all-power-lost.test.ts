@@ -2,13 +2,14 @@
  * All hosts die at once under load, and come back in every order, or before the storage does. The guest is started on the
  * first one: it waits, with a reason, until somebody is there who has everything acknowledged, and finds all of it.
  */
+import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
-import type { LabHost } from '../../fixtures/lab/daemon.js'
+import { HOLDFAST, type LabHost } from '../../fixtures/lab/daemon.js'
 import { HostStorage } from '../../fixtures/lab/host-storage.js'
 import { requires } from '../../fixtures/lab/requirements.js'
 import { VerifiedLoad } from '../../fixtures/lab/verified-load.js'
-import { Workspace, sleep, until } from '../../fixtures/lab/workspace.js'
+import { Workspace, until } from '../../fixtures/lab/workspace.js'
 
 const SECTORS = 16384
 const TIMING = 'renew = "200ms"\nfail_after = "500ms"\ndead_after = "1s"\nquarantine = "500ms"\npeer_deadline = "1s"'
@@ -79,12 +80,12 @@ t.test('the storage comes back last', { skip: requires('nbdkit', 'nbdfuse', '/de
   // What waits for a storage that stands still cannot even be killed.
   await Promise.all([cluster.host('a').kill9(), cluster.host('b').kill9(), load.die()])
   storage.hang(...hosts)
-  let up = 0
-  const starts = hosts.map((name) => cluster.host(name).start().then(() => { up++ }))
-  await sleep(3000)
-  t.equal(up, 0, 'no host says that it is there before it has seen image and claim')
+  // They are there for each other and for their operators, and say what they wait for.
+  await Promise.all(hosts.map((name) => cluster.host(name).start()))
+  for (const name of hosts) t.match((await cluster.host(name).status()).waiting, [{ name: 'db01', reason: /did not answer within \d+ ms .*check the shared storage/ }])
+  t.match(spawnSync(HOLDFAST, ['status', '--control', cluster.host('a').controlPath], { encoding: 'utf8' }).stdout, /volume db01: WAITS FOR ITS STORAGE, /)
   storage.resume(...hosts)
-  await Promise.all(starts)
+  await until('both volumes to be started', 30_000, async () => (await Promise.all(hosts.map((name) => cluster.host(name).status()))).every(({ volumes, waiting }) => volumes.length === 1 && waiting.length === 0))
   await load.attach(cluster.socket('b'))
   await isServing(cluster.host('b'))
   await load.verify()

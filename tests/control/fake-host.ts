@@ -22,7 +22,7 @@ export const hostStatus = (over: Partial<HostStatus> = {}): HostStatus => ({
   host: 'hv07', incarnation: 'aad9815c96dcc7c8dc2b99bd2bcc1aaf', version: '0.1.0',
   region: { path: '/nvme/region', sizeBytes: 2 ** 36, freeBytes: 2 ** 35, appendedBytes: 2 ** 30, writeCache: 'write through' },
   peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32), maintenance: false }],
-  volumes: [volumeStatus()], scrub: null, maintenance: false, replicas: [], ...over,
+  volumes: [volumeStatus()], waiting: [], scrub: null, maintenance: false, replicas: [], ...over,
 })
 
 export class FakeHost implements HostControl {
