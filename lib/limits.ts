@@ -178,6 +178,18 @@ export const limits = {
   scrubDamagesMax: 16,
   scrubAnswerMs: 10_000,
   scrubFirstMs: 10 * 60_000,
+  /**
+   * Copies of sealed logs for hosts that joined later: how long they are left to the destager, how often is looked, what is asked for at
+   * once and each second, the pause after a failure, and the share of the region that a copy leaves free.
+   */
+  copyAfterMs: 2000,
+  copyLookMs: 500,
+  copyPieceBytes: MIB,
+  copyBytesPerSecond: 128 * MIB,
+  copyRetryMs: 3000,
+  copyRoomParts: 8,
+  /** Logs of one volume that a seal reports; a claim inherits no more. */
+  logsOfVolumeMax: 64,
   /** `doctor`: durable writes that it times, and what counts as slow; a peer that answers; a certificate that is soon to expire. */
   doctorWrites: 64,
   doctorSlowWriteMs: 1,

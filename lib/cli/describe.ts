@@ -9,14 +9,14 @@ export function describeHost(host: HostStatus): string {
   const { region } = host
   const used = region.sizeBytes - region.freeBytes
   const blocks = [
-    block(`host ${host.host} (${host.incarnation.slice(0, 8)}), holdfast ${host.version}`, [
+    block(`host ${host.host} (${host.incarnation.slice(0, 8)})${host.faultDomain === null ? '' : ` in ${host.faultDomain}`}, holdfast ${host.version}`, [
       ['region', `${formatBytes(used)} of ${formatBytes(region.sizeBytes)} used (${percent(used, region.sizeBytes)}), ` +
         `${formatBytes(region.appendedBytes)} written since start, ${region.path}, device cache: ${region.writeCache}`],
       ...(host.scrub === null ? [] : [['scrubbed', scrubbed(host.scrub)] as const]),
       ...(host.maintenance ? [['MAINTENANCE', 'this host is to hold no copies; "holdfast host ok-to-stop", then "maintenance off"'] as const] : []),
-      ...host.peers.map((peer): Row => [`peer ${peer.host}`, `${connection(peer)}, ${peer.address}`]),
+      ...host.peers.map((peer): Row => [`peer ${peer.host}`, `${connection(peer)}, ${peer.address}${peer.faultDomain === null ? '' : `, in ${peer.faultDomain}`}`]),
     ]),
-    ...host.volumes.map((volume) => block(title(volume), volumeRows(volume))),
+    ...host.volumes.map((volume) => block(title(volume), volumeRows(volume, domainsOf(host)))),
   ]
   blocks.push(...host.waiting.map(({ name, socket, reason }) => block(`volume ${name}: WAITS FOR ITS STORAGE, ${reason}`, [['socket', `${socket}, once it is there`]])))
   if (host.volumes.length + host.waiting.length === 0) blocks.push('no volumes on this host')
@@ -51,14 +51,22 @@ function connection(peer: HostStatus['peers'][number]): string {
 
 const title = (v: VolumeStatus): string => `volume ${v.name}: ${v.phase === 'failed' ? 'FAILED' : v.phase}${v.reason === null ? '' : `, ${v.reason}`}`
 
-function volumeRows(v: VolumeStatus): Row[] {
+/** In words, behind the name of a host. */
+type DomainOf = (host: string) => string
+const domainsOf = ({ host: self, faultDomain, peers }: HostStatus): DomainOf => {
+  const known = new Map([[self, faultDomain], ...peers.map((peer) => [peer.host, peer.faultDomain] as const)])
+  return (host) => known.get(host) == null ? host : `${host} (${known.get(host)!})`
+}
+
+function volumeRows(v: VolumeStatus, placed: DomainOf): Row[] {
   const { policy } = v
   const serving = v.phase === 'serving'
   const rows: Row[] = [
     ['policy', !serving ? `${policy.requested}, once this host serves it` : policy.reason === null ? policy.effective
       : `${policy.effective} instead of ${policy.requested}: ${policy.reason}`],
     ...(v.fewerCopiesForMs === null ? [] : [['FEWER COPIES', `will do for ${approximately(Math.max(0, v.fewerCopiesForMs))} more, as an operator chose; "holdfast host copies policy" ends it`] satisfies Row]),
-    ['owner', v.owner === null ? 'not known to this host' : `${v.owner}, epoch ${v.epoch}, on ${v.set.join(' ')}${v.quarantine ? ', in quarantine' : ''}`],
+    ['owner', v.owner === null ? 'not known to this host' : `${v.owner}, epoch ${v.epoch}, on ${v.set.map(placed).join(' ')}${v.quarantine ? ', in quarantine' : ''}`],
+    ...(v.crowding === null ? [] : [['TOO NEAR', v.crowding] satisfies Row]),
     ...v.inherited.map((log): Row => ['inherited', `epoch ${log.epoch}: ${counted(log.kept, 'record')} on ${log.holders.join(' ')}`]),
     ['backing', `${v.guardedAs ?? v.backing}, ${formatBytes(v.capacityBytes)}${serving && v.guardedAs === null ? ', UNGUARDED' : ''}`],
     ...(v.backingChanged === null ? [] : [['CHANGED', `${v.backingChanged}; while nobody served it, and with nothing dirty`] satisfies Row]),

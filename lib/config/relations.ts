@@ -38,10 +38,12 @@ function timing({ timing: t }: HostConfig, add: Add): void {
 }
 
 function peers({ host, peer, replication: r }: HostConfig, add: Add): void {
-  for (const [i, { name, address }] of peer.entries()) {
+  for (const [i, { name, address, fault_domain: domain }] of peer.entries()) {
     const earlier = peer.slice(0, i)
     add(name === host.name, `peer[${name}] is this host itself; list only the others`)
     add(earlier.some((p) => p.name === name), `peer[${name}] is there twice`)
+    add(host.fault_domain !== undefined && domain === undefined, `peer[${name}].fault_domain is missing; this host has one, and a host without cannot be told apart from its neighbours`)
+    add(host.fault_domain === undefined && domain !== undefined, `peer[${name}].fault_domain = "${domain}" needs host.fault_domain; give every host one, or none`)
     add(earlier.some((p) => formatAddress(p.address) === formatAddress(address)), `peer[${name}].address = "${formatAddress(address)}" is another peer's`)
   }
   add(peer.length > 0 && r?.listen === undefined, 'replication.listen is missing; the peers dial this host as well as it dials them')

@@ -41,6 +41,7 @@ const fraction = 'must be a number from 0 to 1'
 
 export const hostSchema = z.strictObject({
   name: hostId,
+  fault_domain: givenName.optional(),
   control_socket: path.default('/run/holdfast/control.sock'),
   low_latency: flag.default(false),
 })
@@ -61,7 +62,7 @@ export const replicationSchema = z.strictObject({
   insecure: flag.default(false),
 })
 
-export const peerSchema = z.strictObject({ name: hostId, address })
+export const peerSchema = z.strictObject({ name: hostId, address, fault_domain: givenName.optional() })
 
 export const timingSchema = z.strictObject({
   renew: duration('50ms', '60s').default(2000),

@@ -8,8 +8,9 @@
  */
 import { assert, unreachable } from './assert.js'
 import {
-  hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type Member,
+  hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member,
 } from './claim.js'
+import { placeCopies, type Domains } from './placement.js'
 import { mayFence, silentForMs, skipsLanding, type Fenced, type Obstacle, type TakeoverOrder } from './takeover.js'
 import { chooseReplicas, decideChange, firstClaim, giveUpUnsealed, isReleased, type ChangeWish, type SealReport } from './transition.js'
 import type { Epoch } from './units.js'
@@ -17,8 +18,10 @@ import type { Epoch } from './units.js'
 export interface OwnershipPolicy {
   readonly mode: ClaimMode
   readonly copies: number
-  /** Hosts that may hold a copy, best first. */
+  /** Hosts that may hold a copy; best first, where no `domains` are given. */
   readonly replicas: readonly string[]
+  /** Which of them is chosen by placement, with these fault domains; absent: an operator has put them in order. */
+  readonly domains?: Domains | null
   readonly deadAfterMs: number
   readonly quarantineMs: number
   readonly renewMs: number
@@ -124,6 +127,8 @@ export type OwnershipEvent =
   | { readonly type: 'late'; readonly host: string; readonly reason: string }
   /** This host's log of the epoch is not what was written: other holders are to have it alone. */
   | { readonly type: 'damaged'; readonly epoch: Epoch }
+  /** A member has all that is kept of an inherited log of this epoch now. */
+  | { readonly type: 'copied'; readonly host: string; readonly epoch: Epoch }
   | { readonly type: 'selfSealed'; readonly epoch: Epoch; readonly reason: string }
   | { readonly type: 'progress'; readonly drained: boolean; readonly inheritedDone: boolean }
   /** The shell serves this epoch. */
@@ -162,6 +167,8 @@ export interface Env {
 const RETRY_MS = 500
 /** A late host is asked again after this: one whose region was full would else stay out for ever. */
 const FORGIVE_MS = 30_000
+/** Where the first copies go is for ever, as long as all hosts live: so long a start waits for all to be there to choose from. */
+const FIRST_CHOICE_MS = 1000
 
 export function newOwnership(self: Member, policy: OwnershipPolicy, newId: string, guest: GuestView): OwnershipState {
   return {
@@ -237,6 +244,7 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'letGo': s.lettingGo = mustLetGo(s); break
     case 'late': s.late.set(event.host, env.nowMs); break
     case 'damaged': s.damaged.add(event.epoch); break
+    case 'copied': if (mayChange(s) && addsHolder(s, event.host, event.epoch)) beginOwn(s, env, out, UNCHANGED); break
     case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
     case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
     case 'served': if (s.claim?.epoch === event.epoch) s.starting = false; break
@@ -299,6 +307,20 @@ function reviewSet(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   if (change) beginOwn(s, env, out, UNCHANGED)
 }
 
+/** Inherited logs that this owner has no copy of, with fewer holders in reach than the policy asks for. */
+export const thinElsewhere = (s: OwnershipState): readonly InheritedLog[] => s.phase !== 'serving' || s.claim === null || s.inheritedDone ? []
+  : s.claim.inherited.filter((log) => !hasMember(log.holders, s.self) && holdersInReach(s, log) <= s.policy.copies)
+
+const holdersInReach = (s: OwnershipState, log: InheritedLog): number =>
+  log.holders.filter((m) => sameMember(m, s.self) || s.reachable.some((r) => sameMember(r, m))).length
+
+/** The log has fewer holders in reach than the policy asks for. With enough of them the next change names the new one as well. */
+function addsHolder(s: OwnershipState, host: string, epoch: Epoch): boolean {
+  const log = s.claim!.inherited.find((each) => each.epoch === epoch), member = s.claim!.set.find((m) => m.host === host)
+  if (log === undefined || member === undefined || hasMember(log.holders, member) || s.late.has(host)) return false
+  return holdersInReach(s, log) <= s.policy.copies
+}
+
 /** Does another member hold what is damaged here? */
 function leavesDamaged(s: OwnershipState, claim: Claim): boolean {
   if (s.damaged.size === 0) return false
@@ -310,7 +332,9 @@ function leavesDamaged(s: OwnershipState, claim: Claim): boolean {
 /** Who can have copies now: as many as the policy asks for, or fewer. */
 function replicasNow(s: OwnershipState): Member[] {
   const ok = s.reachable.filter((m) => !s.late.has(m.host) && !s.leaving.includes(m.host))
-  return chooseReplicas(s.self, s.policy.replicas, ok, s.claim?.set ?? [], s.policy.copies)
+  const { replicas: hosts, copies, domains } = s.policy
+  return domains == null ? chooseReplicas(s.self, hosts, ok, s.claim?.set ?? [], copies)
+    : placeCopies({ volume: s.claim?.volume ?? s.volume.newId, self: s.self, candidates: ok.filter((m) => hosts.includes(m.host)), claim: s.claim, copies, domains })
 }
 
 function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
@@ -425,6 +449,7 @@ function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: Owners
   const a = s.attempt!
   a.from = claim
   s.claim = claim
+  if (mustChooseLater(s, claim, env)) { wait(s, env, 50, 'copies', 'waiting for all peers to connect, to choose where the copies go'); return }
   const desired = plan(s)
   if (claim === null) {
     if (desired.mode !== s.policy.mode && env.nowMs - a.sinceMs < s.policy.sealTimeoutMs) {
@@ -444,6 +469,14 @@ function startFrom(s: OwnershipState, claim: Claim | null, env: Env, out: Owners
     return
   }
   takeFromSilent(s, claim, env, out)
+}
+
+/** Nobody has a copy yet, and not everybody who could is connected: who dials fastest is no reason to have it. */
+function mustChooseLater(s: OwnershipState, claim: Claim | null, env: Env): boolean {
+  const { mode, copies, domains, replicas } = s.policy
+  if (domains == null || mode === 'write-through' || replicas.length <= copies || (claim !== null && !isReleased(claim))) return false
+  const there = replicas.every((host) => s.leaving.includes(host) || s.reachable.some((m) => m.host === host))
+  return copies > 0 && !there && env.nowMs - s.attempt!.sinceMs < FIRST_CHOICE_MS
 }
 
 /**

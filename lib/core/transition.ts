@@ -15,9 +15,14 @@ export interface SealReport {
   readonly base: Won
   /** Only the old owner itself can say so: none of its backing writes is outstanding. */
   readonly quiet: boolean
+  /** Logs of earlier epochs that it stores, power-safe. */
+  readonly older?: readonly StoredLog[]
   /** What the cut that ended at its base wrote, as far as it knows. */
   readonly samples?: readonly BlockSample[]
 }
+
+/** A log that a member has, and how many records of it: what lies below its base counts as stored. */
+export interface StoredLog { readonly epoch: Epoch; readonly length: number }
 
 export interface ChangeWish {
   readonly self: Member
@@ -154,10 +159,22 @@ export const ACCEPTED_LOSS_CHARACTERS = 1000
 
 /** Logs that still hold something above base, oldest first, the sealed one last with only the sealed as holders (R4b). */
 function keptLogs(claim: Claim, base: Won, end: Won, kept: number, reports: readonly SealReport[]): InheritedLog[] {
-  const older = claim.inherited.filter((log) => log.start + log.kept > base)
+  const older = claim.inherited.filter((log) => log.start + log.kept > base).map((log) => withCopies(log, reports))
   if (kept === 0 || end <= base || reports.length === 0) return older
   return [...older, { epoch: claim.epoch, start: claim.start, kept, holders: reports.map((r) => r.member) }]
 }
+
+/**
+ * A sealed log cannot change, so a member that has all that is kept of it can serve it, wherever it has it from. It says so when it
+ * is sealed, and only then counts: sealed at this epoch it takes no append of an earlier one (R4b), and what it said is power-safe.
+ */
+function withCopies(log: InheritedLog, reports: readonly SealReport[]): InheritedLog {
+  const copies = reports.filter(({ member, older }) => !hasMember(log.holders, member) && older?.some(({ epoch, length }) => epoch === log.epoch && length >= log.kept))
+  return copies.length === 0 ? log : { ...log, holders: [...log.holders, ...copies.map(({ member }) => member)].slice(-HOLDERS_MAX) }
+}
+
+/** Of one log; the newest ones are named. */
+export const HOLDERS_MAX = 8
 
 /** R4b allows taking a holder away; the last one stays, damaged or not. */
 function leaveDamaged(log: InheritedLog, { self, damagedHere }: ChangeWish): InheritedLog {

@@ -9,6 +9,7 @@ import type { HostConfig, VolumeConfig } from '../config/schema.js'
 import { CleanVolume } from '../cache/clean-volume.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { GuestView } from '../core/claim.js'
+import type { Domains } from '../core/placement.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
 import { limits } from '../limits.js'
@@ -31,6 +32,7 @@ export interface VolumeSetup {
   readonly timing: HostConfig['timing']
   readonly danger: HostConfig['danger_zone']
   readonly peers: readonly string[]
+  readonly domains: Domains
   /** Null without a fence command. */
   readonly fence: Fence | null
   readonly claims: ClaimWorkers
@@ -89,6 +91,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     name: config.name, guest: guestView(config, opened), readOnly: config.read_only,
     policy: {
       mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: config.replicas ?? setup.peers,
+      domains: config.replicas === undefined ? setup.domains : null,
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
       fences: setup.fence !== null,
     },

@@ -3,6 +3,7 @@
  */
 import type { Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
+import { crowding, type Domains } from '../core/placement.js'
 import { won as toWon } from '../core/units.js'
 import type {
   CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest,
@@ -20,6 +21,7 @@ import { Holder } from '../replica/holder.js'
 import { CutGroup } from '../volume/cut-group.js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from 'vhost-user-ts-bindings'
+import { RecordSource } from '../replica/record-source.js'
 import { Replica } from '../replica/replica.js'
 import type { Volume } from '../volume/volume.js'
 import type { Maintenance } from './maintenance.js'
@@ -58,6 +60,8 @@ export interface HostParts {
   readonly region: FileRegion
   readonly network: PeerNetwork | null
   readonly peerAddresses: ReadonlyMap<string, string>
+  /** By host, this one included. */
+  readonly domains: Domains
   readonly writeCache: string
   readonly maintenance: Pick<Maintenance, 'on' | 'set'>
   readonly log: HostLog
@@ -70,6 +74,7 @@ export class Host implements PeerHandler, HostControl {
   readonly #groups = new Map<string, CutGroup>()
   readonly cutMemory = new MemoryBudget(limits.cutMemoryBytes)
   readonly scrubs: HostScrub
+  readonly #records: RecordSource
   readonly #parts: HostParts
   readonly #volumes = new Map<string, HostedVolume>()
   readonly #waiting = new Map<string, HostStatus['waiting'][number]>()
@@ -80,7 +85,11 @@ export class Host implements PeerHandler, HostControl {
     this.#parts = parts
     this.holder = new Holder(parts.region)
     this.readCache = new CleanCache(parts.region)
-    this.replica = new Replica(this.holder, (message) => parts.log.warn(message))
+    this.replica = new Replica(this.holder, {
+      dialed: (host) => this.dialed(host), wanted: () => [...this.#volumes.values()].flatMap(({ volume }) => volume.wantedCopies()),
+      info: (m) => parts.log.info(m), warn: (m) => parts.log.warn(m),
+    })
+    this.#records = new RecordSource(this.holder)
     this.scrubs = new HostScrub({
       holder: this.holder, volumes: () => this.#volumes.values(), dialed: (host) => this.dialed(host),
       warn: (message) => parts.log.warn(message),
@@ -151,6 +160,7 @@ export class Host implements PeerHandler, HostControl {
     switch (message.type) {
       case 'read': void this.holder.read(message, answer); break
       case 'map': void this.holder.map(message, answer); break
+      case 'records': this.#records.answer(message, answer); break
       case 'scrub': void this.scrubs.local.answer(message, answer); break
       case 'seal': void this.#seal(peer, message.volume, message, answer); break
     }
@@ -184,13 +194,19 @@ export class Host implements PeerHandler, HostControl {
     return undefined
   }
 
+  /** Nothing is copied from here or to here any more when it resolves. */
+  async stopCopies(): Promise<void> {
+    await this.replica.stop()
+    await this.#records.stop()
+  }
+
   // --- control -----------------------------------------------------------------------------------------------------------------
 
   status(): HostStatus {
-    const { region, network, peerAddresses, writeCache } = this.#parts
+    const { region, network, peerAddresses, domains, writeCache } = this.#parts
     const owned = new Set([...this.#volumes.values()].filter((h) => h.volume.serving).map((h) => h.volume.id!))
     return {
-      host: region.host, incarnation: region.incarnation, version: VERSION,
+      host: region.host, faultDomain: domains.get(region.host) ?? null, incarnation: region.incarnation, version: VERSION,
       region: {
         path: region.path, sizeBytes: region.segmentBytes * region.segmentCount, freeBytes: region.segmentBytes * region.freeSegments,
         appendedBytes: region.appendedBytes, writeCache,
@@ -200,9 +216,10 @@ export class Host implements PeerHandler, HostControl {
         return {
           host, address, dialed: (dialed?.incarnation ?? null) !== null,
           accepted: (network?.accepted.get(host)?.incarnation ?? null) !== null, incarnation: dialed?.incarnation ?? null, maintenance: this.#leaving.has(host),
+          faultDomain: domains.get(host) ?? null,
         }
       }),
-      volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted)), waiting: [...this.#waiting.values()],
+      volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted, (owner, set, hosts) => crowding(owner, set, hosts, this.reachable().map((m) => m.host), domains))), waiting: [...this.#waiting.values()],
       scrub: this.scrubs.last, maintenance: this.#parts.maintenance.on, replicas: this.holder.held(owned),
     }
   }
@@ -368,7 +385,7 @@ async function watched<T>(volumes: readonly Volume[], progress: Progress, work: 
   }
 }
 
-function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
+function volumeStatus(hosted: HostedVolume, nearness: (owner: string, set: readonly string[], hosts: readonly string[]) => string | null): HostStatus['volumes'][number] {
   const { volume } = hosted
   const state = volume.driver.state
   const claim = volume.claim
@@ -376,7 +393,8 @@ function volumeStatus(hosted: HostedVolume): HostStatus['volumes'][number] {
   return {
     name: volume.name, id: volume.id, socket: hosted.socket, backing: hosted.backingPath, phase: state.phase, reason: state.reason,
     owner: claim?.owner.host ?? null, epoch: claim?.epoch ?? 0, set: claim?.set.map((m) => m.host) ?? [],
-    policy: { requested: hosted.requested, effective, reason }, fewerCopiesForMs: volume.fewerCopiesForMs, quarantine: claim?.quarantine ?? false,
+    policy: { requested: hosted.requested, effective, reason }, 
+    crowding: volume.serving ? nearness(claim!.owner.host, claim!.set.map((m) => m.host), state.policy.replicas) : null, fewerCopiesForMs: volume.fewerCopiesForMs, quarantine: claim?.quarantine ?? false,
     capacityBytes: volume.geometry.capacitySectors * 512, acked: volume.writes.epoch?.ackedWon ?? claim?.start ?? 0, base: volume.base,
     dirtyBytes: volume.serving ? volume.index.dirtyBytes : 0,
     inherited: volume.serving && volume.index.inherited.length > 0

@@ -7,6 +7,7 @@ import type { HostConfig } from '../config/schema.js'
 import { ControlServer } from '../control/server.js'
 import type { Logger } from '../control/log.js'
 import { EXIT, Failure } from '../core/failure.js'
+import type { Domains } from '../core/placement.js'
 import { CpuLatency } from '../io/cpu-latency.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
@@ -37,8 +38,9 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     peers: config.peer.map((p) => ({ host: p.name, ...p.address })), tls,
     info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
+  const domains = domainsOf(config)
   const host = new Host({
-    region, network, peerAddresses: new Map(config.peer.map((p) => [p.name, `${p.address.address}:${p.address.port}`])),
+    region, network, domains, peerAddresses: new Map(config.peer.map((p) => [p.name, `${p.address.address}:${p.address.port}`])),
     writeCache: writeCacheBelow(config.region.path) ?? 'unknown', maintenance: new Maintenance(config.region.path, config.host.name), log,
   })
   if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
@@ -48,6 +50,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   const control = new ControlServer(config.host.control_socket, host)
   const stop = async (): Promise<readonly string[]> => {
     await host.scrubs.stop()
+    await host.stopCopies()
     await fence?.stop()
     await starts.stop()
     const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
@@ -64,7 +67,7 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   }
   try {
     const peers = config.peer.map((p) => p.name)
-    await starts.startAll(config.volume.map((volume) => ({ config: volume, timing: config.timing, danger: config.danger_zone, peers, fence, claims })))
+    await starts.startAll(config.volume.map((volume) => ({ config: volume, timing: config.timing, danger: config.danger_zone, peers, domains, fence, claims })))
     await control.start()
     if ((config.region.scrub_every ?? 0) > 0) host.scrubs.every(config.region.scrub_every!)
   } catch (error) {
@@ -73,6 +76,9 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   }
   return { host, stop }
 }
+
+const domainsOf = ({ host, peer }: HostConfig): Domains =>
+  new Map([host, ...peer].flatMap(({ name, fault_domain: domain }) => domain === undefined ? [] : [[name, domain]]))
 
 function keepAwake(log: Logger): CpuLatency | null {
   try {

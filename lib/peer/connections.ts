@@ -43,8 +43,8 @@ export class Accepted<L extends Link> implements AcceptedPeer {
   /** False for a message that has no business on such a connection. */
   receive(handler: PeerHandler, link: L, id: number, message: Message): boolean {
     switch (message.type) {
-      case 'ack': case 'flushed': case 'refused': case 'trimmed': case 'leaving': handler.onAcknowledgement(this, message); return true
-      case 'seal': case 'read': case 'map': case 'scrub': handler.onRequest(this, message, (answer, parts) => { link.send(id, answer, parts) }); return true
+      case 'ack': case 'flushed': case 'refused': case 'trimmed': case 'copied': case 'leaving': handler.onAcknowledgement(this, message); return true
+      case 'seal': case 'read': case 'map': case 'scrub': case 'records': handler.onRequest(this, message, (answer, parts) => { link.send(id, answer, parts) }); return true
       default: return false
     }
   }
@@ -92,7 +92,7 @@ export class Dialed<L extends Link> implements DialedPeer {
   protected receive(id: number, message: Message, raw: Uint8Array): boolean {
     switch (message.type) {
       case 'open': case 'append': case 'flush': case 'trim': case 'claimChanged': this.#handler.onPush(this, message, raw); return true
-      case 'sealed': case 'sealRefused': case 'data': case 'readTrimmed': case 'extents': case 'scrubbed': case 'problem': this.#answer(id, message, raw); return true
+      case 'sealed': case 'sealRefused': case 'data': case 'readTrimmed': case 'extents': case 'scrubbed': case 'recordRun': case 'problem': this.#answer(id, message, raw); return true
       default: return false
     }
   }

@@ -23,7 +23,7 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('refused'), ...at, reason }),
   z.strictObject({ type: z.literal('leaving'), on: z.boolean() }),
   z.strictObject({ type: z.literal('seal'), ...at, handOver: z.boolean() }),
-  z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean(), samples: samplesSchema.optional() }),
+  z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean(), older: z.array(z.strictObject({ epoch: natural.min(1), length: natural })).max(limits.logsOfVolumeMax).optional(), samples: samplesSchema.optional() }),
   z.strictObject({ type: z.literal('sealRefused'), reason }),
   z.strictObject({ type: z.literal('read'), ...at, kept: natural, lba: natural, sectors: natural.min(1).max(limits.readBytesMax / 512) }),
   z.strictObject({ type: z.literal('data'), runs: z.array(natural).max(limits.readBytesMax / 512 * 2) }),
@@ -35,6 +35,9 @@ const schema = z.discriminatedUnion('type', [
     type: z.literal('scrubbed'), next: natural, records: natural, bytes: natural, digest: u32, previous: u32, base: natural, stored: natural,
     damage: z.array(z.strictObject({ record: natural, offsetBytes: natural, what: reason })).max(1),
   }),
+  z.strictObject({ type: z.literal('records'), ...at, kept: natural, after: natural }),
+  z.strictObject({ type: z.literal('recordRun'), records: natural }),
+  z.strictObject({ type: z.literal('copied'), ...at, kept: natural }),
   z.strictObject({ type: z.literal('problem'), reason }),
 ])
 

@@ -28,6 +28,8 @@ export interface VolumeStatus {
     /** Why effective differs from requested; null when it does not. */
     readonly reason: string | null
   }
+  /** Which copies are in the owner's fault domain although there are hosts in others; null: none. */
+  readonly crowding: string | null
   /** So long fewer copies than the policy asks for will do, as an operator chose; null: they will not. */
   readonly fewerCopiesForMs: number | null
   readonly quarantine: boolean
@@ -92,10 +94,12 @@ export interface VolumeCounters {
 
 export interface HostStatus {
   readonly host: string
+  /** Null: none is configured. */
+  readonly faultDomain: string | null
   readonly incarnation: string
   readonly version: string
   readonly region: { readonly path: string; readonly sizeBytes: number; readonly freeBytes: number; readonly appendedBytes: number; readonly writeCache: string }
-  readonly peers: readonly { readonly host: string; readonly address: string; readonly dialed: boolean; readonly accepted: boolean; readonly incarnation: string | null; readonly maintenance: boolean }[]
+  readonly peers: readonly { readonly host: string; readonly address: string; readonly dialed: boolean; readonly accepted: boolean; readonly incarnation: string | null; readonly maintenance: boolean; readonly faultDomain: string | null }[]
   readonly volumes: readonly VolumeStatus[]
   /** Volumes that cannot be started yet, because their storage does not answer; tried again. */
   readonly waiting: readonly { readonly name: string; readonly socket: string; readonly reason: string }[]

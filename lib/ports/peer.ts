@@ -3,11 +3,12 @@
  *
  * The host that receives bulk dials (server-to-client frames are not masked): a host dials every peer. On a
  * connection that X dialed to Y,
- *   X sends requests  (seal, read, map, scrub)       and acknowledgements (ack, flushed, leaving),
- *   Y sends answers   (sealed, data, extents, scrubbed) and pushes (open, append, flush, trim) of its own logs.
+ *   X sends requests  (seal, read, map, scrub, records) and acknowledgements (ack, flushed, copied, leaving),
+ *   Y sends answers   (sealed, data, extents, scrubbed, recordRun) and pushes (open, append, flush, trim) of its own logs.
  */
 import type { Claim } from '../core/claim.js'
 import type { BlockSample } from '../core/fingerprint.js'
+import type { StoredLog } from '../core/transition.js'
 import type { Epoch, Won } from '../core/units.js'
 
 /** First message in both directions; a mismatch closes the connection. */
@@ -45,6 +46,9 @@ export interface Refused { readonly type: 'refused'; readonly volume: string; re
 /** The receiver of `trim` has made the base durable. */
 export interface Trimmed { readonly type: 'trimmed'; readonly volume: string; readonly epoch: Epoch; readonly base: Won }
 
+/** All `kept` records of the log of an earlier epoch are stored: said until a claim names the sender as its holder. */
+export interface Copied { readonly type: 'copied'; readonly volume: string; readonly epoch: Epoch; readonly kept: number }
+
 /** The sender is, or is not any more, in maintenance: it is to hold no copies. Said at the beginning, if so, and at every change. */
 export interface Leaving { readonly type: 'leaving'; readonly on: boolean }
 
@@ -59,6 +63,8 @@ export interface Sealed {
   readonly base: Won
   /** Only from the running owner, with no backing write outstanding. */
   readonly quiet: boolean
+  /** Its logs of earlier epochs, and how many records of each are stored. */
+  readonly older?: readonly StoredLog[]
   /** Those of its base. */
   readonly samples?: readonly BlockSample[]
 }
@@ -97,14 +103,18 @@ export interface Scrubbed {
   /** None or one, with which the answer ends; offsetBytes 0: not known. */
   readonly damage: readonly { readonly record: Won; readonly offsetBytes: number; readonly what: string }[]
 }
+/** Records of a sealed log behind `after`, as they are, for a host that copies it. Answered with at least one. */
+export interface RecordsRequest { readonly type: 'records'; readonly volume: string; readonly epoch: Epoch; readonly kept: number; readonly after: Won }
+/** Raw: so many whole records, in order and without gaps. */
+export interface RecordRun { readonly type: 'recordRun'; readonly records: number }
 export interface Problem { readonly type: 'problem'; readonly reason: string }
 
 export type Push = Open | Append | Flush | Trim | ClaimChanged
 /** About one log. */
-export type LogAcknowledgement = Ack | Flushed | Refused | Trimmed
+export type LogAcknowledgement = Ack | Flushed | Refused | Trimmed | Copied
 export type Acknowledgement = LogAcknowledgement | Leaving
-export type Request = Seal | Read | MapRequest | Scrub
-export type Answer = Sealed | SealRefused | Data | ReadTrimmed | Extents | Scrubbed | Problem
+export type Request = Seal | Read | MapRequest | Scrub | RecordsRequest
+export type Answer = Sealed | SealRefused | Data | ReadTrimmed | Extents | Scrubbed | RecordRun | Problem
 export type Message = Hello | Push | Acknowledgement | Request | Answer
 
 /** An answer with its raw bytes (empty where the type has none). The bytes are valid until the next event-loop turn. */

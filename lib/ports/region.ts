@@ -63,6 +63,9 @@ export interface RegionLog {
   verify(base: Won, to: Won, checked?: RecordVisitor): Promise<void>
 }
 
+/** Where a copy begins: everything up to `after` is on the backing. */
+export interface CopyStart { readonly after: Won; /** Of that record; 0 without one. */ readonly previousHeaderCrc: number }
+
 /** A part of a log: index of its records, and the won of the last one. */
 export interface LogCut { readonly layer: Layer; readonly cut: Won }
 
@@ -93,7 +96,8 @@ export interface Region {
   volumes(): readonly string[]
   /** The log that has the segment at this byte of the region, if one has. */
   logAt(offsetBytes: number): RegionLog | undefined
-  createLog(volume: string, epoch: Epoch, start: Won, nonce: string): RegionLog
+  /** `copy`: of a log that was made elsewhere. */
+  createLog(volume: string, epoch: Epoch, start: Won, nonce: string, copy?: CopyStart): RegionLog
   /** Frees all its segments. Reads pinned before go on safely. */
   deleteLog(log: RegionLog): void
   /**

@@ -141,6 +141,8 @@ export interface SegmentHeader {
   readonly previousHeaderCrc: number
   /** Tombstone: this log was deleted when this was the newest use sequence; 0 while it lives. */
   readonly deletedUse: number
+  /** Of a log that was copied here after it had been sealed: how long it is says the claim, not what its records vouch for. */
+  readonly copied: boolean
 }
 
 /**
@@ -163,6 +165,7 @@ export function encodeSegmentHeader(h: SegmentHeader, out: Uint8Array, crc: Crc)
   view.setUint32(96, h.ordinal, true)
   view.setUint32(100, h.previousHeaderCrc, true)
   putU64(view, 104, h.deletedUse)
+  view.setUint32(112, h.copied ? 1 : 0, true)
   view.setUint32(8, crc(out.subarray(0, SEGMENT_HEADER_BYTES), 0), true)
 }
 
@@ -175,7 +178,7 @@ export function decodeSegmentHeader(bytes: Uint8Array, crc: Crc): SegmentHeader 
   return {
     incarnation: getHex(bytes, 16), index: view.getUint32(12, true), useSequence: getU64(view, 64), volume: uuidOf(getHex(bytes, 32)),
     epoch: epoch(getU64(view, 72)), start: won(getU64(view, 80)), nonce: getHex(bytes, 48), ordinal: view.getUint32(96, true),
-    firstWon: won(getU64(view, 88)), previousHeaderCrc: view.getUint32(100, true), deletedUse: getU64(view, 104),
+    firstWon: won(getU64(view, 88)), previousHeaderCrc: view.getUint32(100, true), deletedUse: getU64(view, 104), copied: view.getUint32(112, true) === 1,
   }
 }
 

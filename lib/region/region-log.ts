@@ -9,7 +9,7 @@ import { AlignedMemory } from '../io/memory.js'
 import { allEnded, operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
-import type { LogCut, RecordVisitor, RegionLog } from '../ports/region.js'
+import type { CopyStart, LogCut, RecordVisitor, RegionLog } from '../ports/region.js'
 import { crc } from '../io/crc.js'
 import { SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentOffset, type SegmentHeader } from './layout.js'
 import { eachSummary } from './read-summaries.js'
@@ -44,13 +44,14 @@ interface Append { readonly won: Won; readonly segment: LogSegment; readonly tar
 
 type Visit = (header: RecordHeader, offsetBytes: number) => void
 
-export interface LogIdentity { readonly volume: string; readonly epoch: Epoch; readonly start: Won; readonly nonce: string }
+export interface LogIdentity { readonly volume: string; readonly epoch: Epoch; readonly start: Won; readonly nonce: string; readonly copied: boolean }
 
 export class SegmentedLog implements RegionLog, CompletionTarget {
   readonly volume: string
   readonly epoch: Epoch
   readonly start: Won
   readonly nonce: string
+  readonly #copied: boolean
   readonly #pool: SegmentPool
   #segments: LogSegment[] = []
   #firstWon: Won
@@ -66,15 +67,16 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   readonly #early = new Set<Won>()
   readonly #onWritten: (() => void)[] = []
 
-  constructor(pool: SegmentPool, id: LogIdentity) {
+  constructor(pool: SegmentPool, id: LogIdentity, from: CopyStart = { after: id.start, previousHeaderCrc: 0 }) {
     this.volume = id.volume
     this.epoch = id.epoch
     this.start = id.start
     this.nonce = id.nonce
+    this.#copied = id.copied
     this.#pool = pool
-    this.#firstWon = toWon(id.start + 1)
-    this.#appendedWon = id.start
-    this.#storedWon = id.start
+    this.#firstWon = toWon(from.after + 1)
+    this.#appendedWon = this.#storedWon = from.after
+    this.lastHeaderCrc = from.previousHeaderCrc
   }
 
   get storedLength(): number { return this.#storedWon - this.start }
@@ -157,7 +159,7 @@ export class SegmentedLog implements RegionLog, CompletionTarget {
   /** The segment as its header, and those who look for it, know it. */
   #headerOf({ index, ordinal, firstWon, useSequence, previousHeaderCrc }: LogSegment): SegmentHeader {
     const { volume, epoch, start, nonce } = this
-    return { incarnation: this.#pool.incarnation, index, useSequence, volume, epoch, start, nonce, ordinal, firstWon, previousHeaderCrc, deletedUse: 0 }
+    return { incarnation: this.#pool.incarnation, index, useSequence, volume, epoch, start, nonce, ordinal, firstWon, previousHeaderCrc, deletedUse: 0, copied: this.#copied }
   }
 
   #writeHeader(segment: LogSegment, deletedUse: number, done: (result: number) => void): void {

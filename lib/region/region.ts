@@ -12,7 +12,7 @@ import { allEnded, operation } from '../io/operation.js'
 import type { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
-import type { Region, RegionLog, VolumeState } from '../ports/region.js'
+import type { CopyStart, Region, RegionLog, VolumeState } from '../ports/region.js'
 import { crc } from '../io/crc.js'
 import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, encodeSegmentHeader, regionMinBytes, segmentOffset, type CheckpointPlace, type SegmentHeader, type Superblock, type VolumeEntry } from './layout.js'
 import { SegmentedLog } from './region-log.js'
@@ -244,9 +244,9 @@ export class FileRegion implements Region {
     return this.#logs.find((log) => log.segments.some((segment) => segment.index === index))
   }
 
-  createLog(volume: string, epoch: Epoch, start: Won, nonce: string): RegionLog {
+  createLog(volume: string, epoch: Epoch, start: Won, nonce: string, copy?: CopyStart): RegionLog {
     assert(!this.#logs.some((log) => log.volume === volume && log.epoch === epoch), 'an epoch has one log here')
-    const log = new SegmentedLog(this.#pool, { volume, epoch, start, nonce })
+    const log = new SegmentedLog(this.#pool, { volume, epoch, start, nonce, copied: copy !== undefined }, copy)
     this.#logs.push(log)
     return log
   }

@@ -100,12 +100,13 @@ export async function walkLog(
         previousCrc = record.headerCrc
       }
       // Of another segment it says nothing: a write there may have been under way when this one became power-safe.
-      if (!ended && summary !== null) vouchedWon = Math.max(vouchedWon, header.firstWon + summary.count - 1)
+      if (!ended && summary !== null && !header.copied) vouchedWon = Math.max(vouchedWon, header.firstWon + summary.count - 1)
       // The end of the segment before is the bad place as long as nothing good follows it.
       if (!ended) { segment = header.index; offsetBytes = from + at }
       for (const place of headersOf(memory.bytes, at, header)) {
         const record = headerAt(memory.bytes, place)!
-        vouchedWon = Math.max(vouchedWon, record.flushedWon)
+        // A copy that was begun anew may lie where the one before it was, record for record the same.
+        if (!header.copied) vouchedWon = Math.max(vouchedWon, record.flushedWon)
         torn ||= record.won >= expected
         visitor.beyond?.(record, from + place, wholeAt(memory.bytes, place, record, options))
       }

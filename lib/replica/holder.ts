@@ -7,6 +7,7 @@ import type { Member } from '../core/claim.js'
 import { RUN, type LayerView } from '../core/layer.js'
 import { RunBuffer } from '../core/run-list.js'
 import { StackedLayer } from '../core/stacked-layer.js'
+import type { StoredLog } from '../core/transition.js'
 import type { BlockSample } from '../core/fingerprint.js'
 import { BLOCK_BYTES, roundDown, roundUp, type Epoch, type Won } from '../core/units.js'
 import { crc } from '../io/crc.js'
@@ -15,6 +16,9 @@ import { operation } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { Answer, MapRequest, Read } from '../ports/peer.js'
 import type { Region, RegionLog } from '../ports/region.js'
+
+/** What a seal finds. `older`: logs of earlier epochs, and how far they are here, power-safe. */
+export interface Sealing { readonly length: number; readonly base: Won; readonly older: readonly StoredLog[]; readonly samples?: readonly BlockSample[] }
 
 export type SendAnswer = (message: Answer, raw?: readonly Uint8Array[]) => void
 
@@ -48,13 +52,15 @@ export class Holder {
    * Seals the volume here up to `epoch`: appends under way end first, what they stored is made power-safe (a flush
    * that the guest asks of the next owner must not depend on this log's cache), then the promise is made durable.
    */
-  async seal(volume: string, epoch: Epoch): Promise<{ length: number; base: Won; samples?: readonly BlockSample[] }> {
+  async seal(volume: string, epoch: Epoch): Promise<Sealing> {
     if (epoch > this.sealedUpTo(volume)) this.#sealing.set(volume, epoch)
     await this.#appendsDone(volume)
+    // Before the flush, which covers what they have now: a log that is copied here goes on growing.
+    const older = this.region.logs(volume).filter((log) => log.epoch < epoch).map((log) => ({ epoch: log.epoch, length: log.storedLength })).slice(-limits.logsOfVolumeMax)
     await operation((target) => this.region.flush(target, 0))
     if (this.region.volumeState(volume).sealed < epoch) await this.region.saveVolumeState(volume, { sealed: epoch })
     const { base, samples } = this.region.volumeState(volume)
-    return { length: this.log(volume, epoch)?.storedLength ?? 0, base, ...(samples === undefined ? {} : { samples }) }
+    return { length: this.log(volume, epoch)?.storedLength ?? 0, base, older, ...(samples === undefined ? {} : { samples }) }
   }
 
   appendStarted(volume: string): void {
@@ -102,7 +108,7 @@ export class Holder {
   }
 
   /** Why a log cannot be read here, or null. */
-  #unreadable(volume: string, epoch: Epoch, kept: number): Answer | null {
+  unreadable(volume: string, epoch: Epoch, kept: number): Answer | null {
     const base = this.region.volumeState(volume).base
     const log = this.log(volume, epoch)
     if (log === undefined) {
@@ -115,7 +121,7 @@ export class Holder {
   }
 
   async read(request: Read, answer: SendAnswer): Promise<void> {
-    const refusal = this.#unreadable(request.volume, request.epoch, request.kept)
+    const refusal = this.unreadable(request.volume, request.epoch, request.kept)
     if (refusal !== null) { answer(refusal); return }
     if (request.sectors < 1 || request.sectors * 512 > limits.readBytesMax) { answer({ type: 'problem', reason: `a read of ${request.sectors} sectors is out of range` }); return }
     const pin = this.region.pinReads()
@@ -129,7 +135,7 @@ export class Holder {
         if (runs.kind[i] === RUN.data) raw.push(await this.#bytes(runs.location[i]! * 512, runs.sectors[i]! * 512))
       }
       // Trimmed while we read: the segments may be gone, and the backing has it all.
-      const late = this.#unreadable(request.volume, request.epoch, request.kept)
+      const late = this.unreadable(request.volume, request.epoch, request.kept)
       if (late !== null) answer(late)
       else answer({ type: 'data', runs: shape }, raw)
     } catch (error) {
@@ -163,7 +169,7 @@ export class Holder {
   }
 
   async map(request: MapRequest, answer: SendAnswer): Promise<void> {
-    const refusal = this.#unreadable(request.volume, request.epoch, request.kept)
+    const refusal = this.unreadable(request.volume, request.epoch, request.kept)
     if (refusal !== null) { answer(refusal); return }
     try {
       const layer = await this.layer(request.volume, request.epoch, request.kept)
@@ -185,16 +191,22 @@ export class Holder {
   /** Everything up to `base` is on the backing: the promise first, then the space. */
   async trim(volume: string, base: Won, samples: readonly BlockSample[] = []): Promise<void> {
     if (base > this.region.volumeState(volume).base) await this.region.saveVolumeState(volume, { base, samples })
-    for (const log of [...this.region.logs(volume)]) {
+    const logs = [...this.region.logs(volume)], newest = Math.max(...logs.map((log) => log.epoch))
+    for (const log of logs) {
       log.trim(base)
-      const ended = log.epoch <= this.sealedUpTo(volume)
+      // A copy of a log that ended before this host joined was never sealed here.
+      const ended = log.epoch <= this.sealedUpTo(volume) || log.epoch < newest
       if (ended && log.start + log.storedLength <= base) this.drop(log)
     }
     this.#forget(volume)
   }
 
-  /** Deletes what the claim neither names as inherited here nor is the present epoch (section 3: `release`). */
+  /**
+   * Deletes what the claim neither names as inherited here nor is the present epoch (section 3: `release`). A claim whose epoch
+   * is sealed here may be history: the one that follows it may name what this host said it had when it was sealed.
+   */
   reconcile(volume: string, epoch: Epoch, named: readonly Epoch[]): void {
+    if (epoch <= this.sealedUpTo(volume)) return
     for (const log of [...this.region.logs(volume)]) {
       if (log.epoch < epoch && !named.includes(log.epoch)) this.drop(log)
     }

@@ -2,18 +2,19 @@
  * The replica: stores other hosts' logs, byte for byte. It acknowledges a record when its own region has it (R1),
  * only in order, only for an epoch that is not sealed here and whose set names this very incarnation (R3, R5).
  */
-import { parseHeader, verifyPayload, type BlockVisitor, type RecordHeader } from '../core/record.js'
-import { BLOCK_BYTES, won as toWon, type Epoch, type Won } from '../core/units.js'
+import type { BlockVisitor } from '../core/record.js'
+import { BLOCK_BYTES, won as toWon, type Epoch } from '../core/units.js'
 import { refuseAppend } from '../core/transition.js'
-import { hasMember, type Claim } from '../core/claim.js'
-import { crc } from '../io/crc.js'
+import { hasMember, type Claim, type Member } from '../core/claim.js'
 import { AlignedMemory } from '../io/memory.js'
 import { limits } from '../limits.js'
 import type { Append, DialedPeer, Flush, Open, Push, Trim } from '../ports/peer.js'
 import type { CompletionTarget } from '../ports/io.js'
 import type { RegionLog } from '../ports/region.js'
 import { operation } from '../io/operation.js'
+import { RECORD_BYTES_MAX, checkRecord } from './check-record.js'
 import type { Holder } from './holder.js'
+import { LogCopier, type WantedCopy } from './log-copier.js'
 
 /** One volume's open epoch on this replica. */
 interface Feed {
@@ -22,15 +23,24 @@ interface Feed {
   peer: DialedPeer
   /** Records handed to the region, stored or under way. */
   appended: number
+  readonly sinceMs: number
 }
 
 interface Slot { readonly memory: AlignedMemory; feed: Feed }
 
-const SLOT_BYTES = limits.recordHeaderBytes + limits.recordPayloadBytesMax
+export interface ReplicaShell {
+  dialed(host: string): DialedPeer | undefined
+  /** Logs that owners on this host lack. */
+  wanted?(): readonly WantedCopy[]
+  info(message: string): void
+  warn(message: string): void
+}
 
 export class Replica implements CompletionTarget {
   readonly #holder: Holder
-  readonly #warn: (message: string) => void
+  readonly #shell: ReplicaShell
+  readonly #copier: LogCopier
+  readonly #looking: NodeJS.Timeout
   readonly #feeds = new Map<string, Feed>()
   readonly #slots: Slot[] = []
   readonly #freeSlots: number[] = []
@@ -38,9 +48,11 @@ export class Replica implements CompletionTarget {
   readonly #blockSums: number[] = []
   readonly #collectSum: BlockVisitor = (block, sum) => { this.#blockSums.push(block, sum) }
 
-  constructor(holder: Holder, warn: (message: string) => void) {
+  constructor(holder: Holder, shell: ReplicaShell) {
     this.#holder = holder
-    this.#warn = warn
+    this.#shell = shell
+    this.#copier = new LogCopier({ holder, ...shell })
+    this.#looking = setInterval(() => this.#look(), limits.copyLookMs)
   }
 
   /** Messages of one connection arrive in order; a refusal is answered, and the owner then leaves us out by a claim change. */
@@ -55,7 +67,7 @@ export class Replica implements CompletionTarget {
   }
 
   #refuse(peer: DialedPeer, volume: string, epoch: Epoch, reason: string): void {
-    this.#warn(`refused epoch ${epoch} of ${volume} from ${peer.host}: ${reason}`)
+    this.#shell.warn(`refused epoch ${epoch} of ${volume} from ${peer.host}: ${reason}`)
     peer.acknowledge({ type: 'refused', volume, epoch, reason })
   }
 
@@ -66,12 +78,13 @@ export class Replica implements CompletionTarget {
       ? `the claim names ${claim.owner.host} as its owner`
       : refuseAppend(this.#holder.sealedUpTo(volume), epoch, claim.set, this.#holder.self)
     if (why !== null) { this.#refuse(peer, volume, epoch, why); return }
-    this.#claimChanged(claim)
+    const known = this.#feeds.get(volume)
+    // A member that connects again is told the same once more: what it copies meanwhile is not for this claim to name.
+    if (known?.claim.nonce !== claim.nonce) this.#claimChanged(claim)
     const log = this.#holder.log(volume, epoch) ?? this.#holder.region.createLog(volume, epoch, claim.start, claim.nonce)
     if (log.nonce !== claim.nonce) { this.#refuse(peer, volume, epoch, 'a log of the same epoch with another nonce is here'); return }
-    const known = this.#feeds.get(volume)
     if (known !== undefined && known.log === log) known.peer = peer
-    else this.#feeds.set(volume, { claim, log, peer, appended: log.storedLength })
+    else this.#feeds.set(volume, { claim, log, peer, appended: log.storedLength, sinceMs: performance.now() })
     this.#acknowledge(this.#feeds.get(volume)!)
   }
 
@@ -97,25 +110,11 @@ export class Replica implements CompletionTarget {
     // Under way already: its completion acknowledges it.
     if (index <= feed.appended) return
     if (index !== feed.appended + 1) { this.#refuse(peer, volume, epoch, `record ${won} does not follow ${feed.log.start + feed.appended}`); return }
-    const header = this.#check(feed, won, raw)
+    this.#blockSums.length = 0
+    const header = checkRecord(raw, won, feed.log, this.#collectSum)
     if ('problem' in header) { this.#refuse(peer, volume, epoch, header.problem); return }
     if (!feed.log.hasRoom(raw.length)) { this.#refuse(peer, volume, epoch, 'the region is full here'); return }
     this.#store(feed, message, raw, header.headerCrc)
-  }
-
-  /** The record is what its message says, unharmed (the network's checksums are too weak for storage: H61). */
-  #check(feed: Feed, won: Won, raw: Uint8Array): RecordHeader | { problem: string } {
-    const bad = (problem: string): { problem: string } => ({ problem })
-    if (raw.length < limits.recordHeaderBytes || raw.length > SLOT_BYTES || raw.length % 4096 !== 0) return bad(`a record of ${raw.length} bytes is out of range`)
-    const header = parseHeader(raw, crc)
-    if ('problem' in header) return bad(header.problem)
-    if (header.won !== won || header.epoch !== feed.claim.epoch || header.volume !== feed.claim.volume || header.nonce !== feed.claim.nonce) {
-      return bad('the record belongs to another log')
-    }
-    if (header.lengthBytes !== raw.length) return bad('the record is longer or shorter than its frame')
-    if (header.previousHeaderCrc !== feed.log.lastHeaderCrc) return bad('the record does not follow the one before it')
-    this.#blockSums.length = 0
-    return verifyPayload(raw, header, crc, this.#collectSum) ? header : bad('a payload does not match its checksum')
   }
 
   #store(feed: Feed, message: Append, raw: Uint8Array, headerCrc: number): void {
@@ -132,7 +131,7 @@ export class Replica implements CompletionTarget {
   #slot(feed: Feed): number {
     const token = this.#freeSlots.pop()
     if (token !== undefined) { this.#slots[token]!.feed = feed; return token }
-    return this.#slots.push({ memory: new AlignedMemory(SLOT_BYTES), feed }) - 1
+    return this.#slots.push({ memory: new AlignedMemory(RECORD_BYTES_MAX), feed }) - 1
   }
 
   complete(token: number, result: number): void {
@@ -164,14 +163,14 @@ export class Replica implements CompletionTarget {
       await this.#holder.trim(message.volume, message.base, message.samples)
       peer.acknowledge({ type: 'trimmed', volume: message.volume, epoch: message.epoch, base: message.base })
     } catch (error) {
-      this.#warn(`base ${message.base} of ${message.volume} could not be made durable: ${(error as Error).message}`)
+      this.#shell.warn(`base ${message.base} of ${message.volume} could not be made durable: ${(error as Error).message}`)
     }
   }
 
   #claimChanged(claim: Claim): void {
     const { self } = this.#holder
     const named = claim.inherited
-      .filter((log) => hasMember(log.holders, self))
+      .filter((log) => hasMember(log.holders, self) || (hasMember(claim.set, self) && this.#copier.copying(claim.volume, log.epoch)))
       .map((log) => log.epoch)
     this.#holder.reconcile(claim.volume, claim.epoch, named)
     const feed = this.#feeds.get(claim.volume)
@@ -192,6 +191,36 @@ export class Replica implements CompletionTarget {
   feeds(): { readonly volume: string; readonly epoch: Epoch; readonly owner: string }[] {
     return [...this.#feeds.values()].filter(({ claim, peer }) => claim.epoch > this.#holder.sealedUpTo(claim.volume) || peer.incarnation !== null)
       .map(({ claim: { volume, epoch, owner } }) => ({ volume, epoch, owner: owner.host }))
+  }
+
+  // --- logs of before this host joined ---------------------------------------------------------------------------------------
+
+  #look(): void {
+    const wanted: WantedCopy[] = [...this.#shell.wanted?.() ?? []]
+    for (const feed of this.#feeds.values()) {
+      for (const copy of this.#lacking(feed)) {
+        wanted.push(copy)
+        // Again and again, until a claim names this host: its owner may not be able to change it now.
+        if (this.#copier.has(copy)) feed.peer.acknowledge({ type: 'copied', volume: copy.volume, epoch: copy.log.epoch, kept: copy.log.kept })
+      }
+    }
+    this.#copier.look(wanted)
+  }
+
+  /** Inherited logs with fewer holders in reach than the set has members; not at once, because most are on the backing soon. */
+  #lacking({ claim, sinceMs, peer }: Feed): WantedCopy[] {
+    const { volume, epoch, set } = claim, { self } = this.#holder
+    if (performance.now() - sinceMs < limits.copyAfterMs || epoch <= this.#holder.sealedUpTo(volume) || peer.incarnation === null) return []
+    const { base } = this.#holder.region.volumeState(volume)
+    const there = (m: Member): boolean => this.#shell.dialed(m.host)?.incarnation === m.incarnation
+    return claim.inherited.filter(({ start, kept, holders }) => start + kept > base && !hasMember(holders, self) && holders.filter(there).length < set.length)
+      .map((log) => ({ volume, log }))
+  }
+
+  /** Nothing is copied any more when it resolves. */
+  async stop(): Promise<void> {
+    clearInterval(this.#looking)
+    await this.#copier.stop()
   }
 
   close(): void { for (const slot of this.#slots) slot.memory.free() }

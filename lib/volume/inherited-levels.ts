@@ -37,6 +37,10 @@ function first(left: Member | null, holders: readonly Member[]): readonly Member
   return left === null || !hasMember(holders, left) ? holders : [left, ...holders.filter((m) => !sameMember(m, left))]
 }
 
+/** Is there anything for `indexHere`? */
+export const anyHere = (index: VolumeIndex, holder: Holder, volume: string): boolean =>
+  index.inherited.some(({ remote }) => remote !== null && isHere(holder, volume, remote))
+
 /** Reads here what is here, instead of asking others for it. A claim change meanwhile may leave a log to its other holders. */
 export async function indexHere(index: VolumeIndex, holder: Holder, claim: () => Claim, warn: (message: string) => void): Promise<void> {
   for (const level of [...index.inherited]) {

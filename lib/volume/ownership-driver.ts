@@ -116,8 +116,8 @@ export class OwnershipDriver {
       else if (message.type !== 'sealed') failed(false, message.type === 'problem' ? message.reason : `answered ${message.type}`)
       else if (message.incarnation !== member.incarnation) failed(false, 'its region was formatted anew')
       else {
-        const { length, base, quiet, samples } = message
-        const report: SealReport = { member, length, base, quiet, ...(samples === undefined ? {} : { samples }) }
+        const { length, base, quiet, older, samples } = message
+        const report: SealReport = { member, length, base, quiet, ...(older === undefined ? {} : { older }), ...(samples === undefined ? {} : { samples }) }
         this.dispatch({ type: 'sealed', epoch, report })
       }
     } catch (error) {

@@ -19,7 +19,7 @@ export interface Level {
   /** Null: the holder's map is not here yet, so every read asks the holder. */
   layer: Layer | null
   /** Set for a log that only other hosts hold. */
-  readonly remote: InheritedLog | null
+  remote: InheritedLog | null
   /** Of its log; 0: the own log that is being written. */
   epoch: number
   /** Won of its last record; 0 while records still join it. */
@@ -149,6 +149,11 @@ export class VolumeIndex {
     this.#frozen = []
     this.#active = activeLevel()
     this.#relink()
+  }
+
+  /** Another claim: whoever holds a log now is asked for it. */
+  named(logs: readonly InheritedLog[]): void {
+    for (const level of this.#inherited) if (level.remote !== null) level.remote = logs.find((log) => log.epoch === level.epoch) ?? level.remote
   }
 
   /** What was read here of these logs is left to their holders, who are others. */

@@ -8,7 +8,7 @@ import { assert } from '../core/assert.js'
 import { hasMember, sameMember, type Claim, type GuestView, type Member } from '../core/claim.js'
 import type { Fingerprint } from '../core/fingerprint.js'
 import { EXIT, Failure } from '../core/failure.js'
-import { acksFrozen, degradedReason, exemptReason, leaverHolds, newOwnership, type OwnershipPolicy } from '../core/ownership.js'
+import { acksFrozen, degradedReason, exemptReason, leaverHolds, newOwnership, thinElsewhere, type OwnershipPolicy } from '../core/ownership.js'
 import type { SealReport } from '../core/transition.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import type { MemoryBudget } from '../io/memory-budget.js'
@@ -21,6 +21,7 @@ import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, 
 import type { Backing, CutJournal } from '../ports/io.js'
 import type { AcceptedPeer, Answer, DialedPeer, LogAcknowledgement, Push, Seal } from '../ports/peer.js'
 import type { Holder } from '../replica/holder.js'
+import type { WantedCopy } from '../replica/log-copier.js'
 import { Admission } from './admission.js'
 import { BackingCheck } from './backing-check.js'
 import { BaseWatch } from './base-watch.js'
@@ -30,7 +31,7 @@ import { CutCycle, type CutOptions } from './cut-cycle.js'
 import { discardDirty } from './discard.js'
 import { EpochLog } from './epoch-log.js'
 import { FlushPath } from './flush-path.js'
-import { fetchMaps, indexHere, inheritedLevels } from './inherited-levels.js'
+import { anyHere, fetchMaps, indexHere, inheritedLevels } from './inherited-levels.js'
 import { Operations } from './operations.js'
 import { OwnershipDriver } from './ownership-driver.js'
 import { Rates } from './rates.js'
@@ -113,6 +114,9 @@ export class Volume implements GuestVolume {
   readonly #admission: Admission
   #tick: NodeJS.Timeout | null = null
   #servedEpoch = 0
+  #servedAtMs = 0
+  /** Epoch in which the logs that are here were looked through. */
+  #lookedAt = 0
   /** Inherited logs are being read here behind the guest's back: no cut begins. */
   #indexing = 0
   /** The newest claim by another host that the region was compared with. */
@@ -349,6 +353,7 @@ export class Volume implements GuestVolume {
       assert(from !== null, 'a running owner has a claim')
       this.writes.settle(toWon(from.start + kept))
       this.index.sealOwn(from.epoch, claim.start)
+      this.index.named(claim.inherited)
       this.index.leave(claim.inherited.filter((log) => !hasMember(log.holders, holder.self)))
     } else {
       await this.#shell.owned(claim)
@@ -367,7 +372,7 @@ export class Volume implements GuestVolume {
     const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
     const epoch = new EpochLog(claim, log, self)
     this.#servedEpoch = claim.epoch
-    this.#renewedAtMs = this.#shell.nowMs()
+    this.#renewedAtMs = this.#servedAtMs = this.#shell.nowMs()
     this.#handingOver = false
     this.#serving = true
     this.writes.acksFrozen = acksFrozen(this.driver.state)
@@ -387,6 +392,18 @@ export class Volume implements GuestVolume {
     void this.#indexInherited(running)
   }
 
+  /** Inherited logs that too few hosts in reach have, and this one has not: they are copied while they are not on the backing. */
+  wantedCopies(): WantedCopy[] {
+    const since = this.#shell.nowMs() - this.#servedAtMs, { holder } = this.#shell
+    if (!this.#serving || since < limits.copyAfterMs) return []
+    const wanted = thinElsewhere(this.driver.state).filter((log) => log.start + log.kept > this.base && !this.driver.state.damaged.has(log.epoch))
+    // As a member says it (`copied`), again and again until the claim does.
+    for (const log of wanted) {
+      if (this.#justRenewed && (holder.log(this.id!, log.epoch)?.storedLength ?? 0) >= log.kept) this.driver.dispatch({ type: 'copied', host: holder.self.host, epoch: log.epoch })
+    }
+    return wanted.map((log) => ({ volume: this.id!, log }))
+  }
+
   /** The host that has just handed the volume over, in peace, and has the index of its logs still in memory. */
   #whoLeft(claim: Claim, from: Claim | null): Member | null {
     const { self } = this.#shell.holder
@@ -400,11 +417,20 @@ export class Volume implements GuestVolume {
     this.#indexing++
     try {
       // Never beside a cut: what it retires at its end are the very levels that it has written.
-      if (!running) await indexHere(this.index, this.#shell.holder, () => this.claim!, warn)
+      if (!running) {
+        this.#lookedAt = this.claim!.epoch
+        await indexHere(this.index, this.#shell.holder, () => this.claim!, warn)
+      }
     } finally {
       this.#indexing--
     }
     await fetchMaps(this.index.inherited, this.#remote, warn)
+  }
+
+  /** A log that was read elsewhere has a copy here by now, which the claim names. */
+  get #copyArrived(): boolean {
+    const { attempt } = this.driver.state, { epoch, volume } = this.claim!
+    return this.#lookedAt !== epoch && this.#indexing === 0 && !this.cuts.destager.busy && attempt === null && anyHere(this.index, this.#shell.holder, volume)
   }
 
   /** Hosts that held something under the old claim, or hold something under the new one, learn of the change. */
@@ -481,6 +507,8 @@ export class Volume implements GuestVolume {
         break
       case 'flushed': this.#flushes.memberFlushed(peer.host, message.epoch, message.won); break
       case 'trimmed': this.#bases.known(peer.host, message.base); this.cuts.consider(); break
+      // A change that cannot be made would stop the acks; said again, so another time will do.
+      case 'copied': if (this.#serving && this.#justRenewed) this.driver.dispatch({ type: 'copied', host: peer.host, epoch: message.epoch }); break
       case 'refused':
         if (this.#serving && message.epoch === this.claim!.epoch) this.#late(peer.host, message.reason)
         break
@@ -546,6 +574,8 @@ export class Volume implements GuestVolume {
 
   get #canRenew(): boolean { return this.#shell.nowMs() - this.#renewedAtMs < this.#options.failAfterMs }
 
+  get #justRenewed(): boolean { return this.#shell.nowMs() - this.#renewedAtMs < this.#options.policy.renewMs }
+
   /** Cannot renew and nobody else holds a copy: acks and reads stop, because another host may take over by now (R7). */
   get #fenced(): boolean { return this.#serving && !this.#canRenew && this.writes.links.every((l) => !l.synced) }
 
@@ -599,6 +629,7 @@ export class Volume implements GuestVolume {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
       this.#letInWhoWaits()
+      if (this.#copyArrived) void this.#indexInherited(false)
       this.operations.checkHold()
       if (leaverHolds(this.driver.state)) void this.operations.letGo()
       this.#shell.clean?.tick()

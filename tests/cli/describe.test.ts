@@ -66,8 +66,19 @@ t.test('fewer copies for a time are shown with the time that is left', async (t)
   t.match(text, /^ {2}policy +write-back, 0 copies instead of write-back, 1 copy: 0 of 1 copies: b in maintenance, as an operator chose\n {2}FEWER COPIES +will do for about 60 min more, as an operator chose; "holdfast host copies policy" ends it\n {2}owner .*\n {2}dirty /m)
 })
 
+t.test('fault domains stand behind the hosts, and copies that are too near are said', async (t) => {
+  const near = 'the copy on hv09 is in the owner\'s fault domain r1; elsewhere there is hv08 (not reachable, r2)'
+  const text = describeHost(hostStatus({
+    faultDomain: 'r1', peers: [{ host: 'hv09', address: 'b:1', dialed: true, accepted: true, incarnation: null, maintenance: false, faultDomain: 'r1' }], volumes: [volumeStatus({ crowding: near })],
+  }))
+  t.match(text, /^host hv07 \(aad9815c\) in r1, holdfast/)
+  t.match(text, /^ {2}peer hv09 +connected, b:1, in r1$/m)
+  t.match(text, /^ {2}owner +hv07, epoch 41, on hv07 \(r1\) hv09 \(r1\)$/m)
+  t.match(text, new RegExp(`^ {2}TOO NEAR +${near.replace(/[()]/g, '\\$&')}$`, 'm'))
+})
+
 t.test('peers by how they are connected, and copies held for others', async (t) => {
-  const peer = { host: 'b', address: 'b:1', incarnation: null }
+  const peer = { host: 'b', address: 'b:1', incarnation: null, faultDomain: null }
   for (const [dialed, accepted, words] of [
     [true, true, 'connected, b:1'], [true, false, 'connected one way only: it does not reach this host'],
     [false, true, 'connected one way only: this host does not reach it'], [false, false, 'NOT CONNECTED'],

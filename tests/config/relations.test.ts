@@ -33,6 +33,12 @@ const cases: Readonly<Record<string, readonly (readonly [text: string, ...proble
     [HOST + PEERS + peer('b', 7403), 'peer[b] is there twice'],
     [HOST + PEERS + peer('d', 7402), 'peer[d].address = "127.0.0.1:7402" is another peer\'s'],
   ],
+  'fault domains: of every host or of none': [
+    [HOST.replace('"a"\n', '"a"\nfault_domain = "r1"\n') + PEERS.replace(':7401"\n', ':7401"\nfault_domain = "r1"\n'),
+      'peer[c].fault_domain is missing; this host has one, and a host without cannot be told apart from its neighbours'],
+    [HOST + PEERS.replace(':7402"\n', ':7402"\nfault_domain = "r2"\n'), 'peer[c].fault_domain = "r2" needs host.fault_domain; give every host one, or none'],
+    [HOST.replace('"a"\n', '"a"\nfault_domain = "r1"\n') + PEERS.replace(/:740[12]"\n/g, '$&fault_domain = "r2"\n')],
+  ],
   'peers need an address here, and certificates or an explicit "insecure"': [
     [HOST + peer('b', 7401), 'replication.listen is missing; the peers dial this host as well as it dials them'],
     [`${HOST}[replication]\nlisten = "[::1]:7400"\nca = "ca"\n${peer('b', 7401)}`,

@@ -7,7 +7,7 @@ import type {
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
   owner: 'hv07', epoch: 41, set: ['hv07', 'hv09'], policy: { requested: 'write-back, 1 copy', effective: 'write-back, 1 copy', reason: null },
-  fewerCopiesForMs: null, quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], cache: { cleanBytes: 2 ** 21, populating: true }, frontEnds: 1,
+  crowding: null, fewerCopiesForMs: null, quarantine: false, capacityBytes: 2 ** 34, acked: 1200, base: 1100, dirtyBytes: 3 * 2 ** 20, inherited: [], cache: { cleanBytes: 2 ** 21, populating: true }, frontEnds: 1,
   guardedAs: '/san/db01.raw.holdfast', backingChanged: null, order: 'journal',
   outlook: { dirtyAgeMs: 0, drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
   counters: {
@@ -19,9 +19,9 @@ export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => 
 })
 
 export const hostStatus = (over: Partial<HostStatus> = {}): HostStatus => ({
-  host: 'hv07', incarnation: 'aad9815c96dcc7c8dc2b99bd2bcc1aaf', version: '0.1.0',
+  host: 'hv07', faultDomain: null, incarnation: 'aad9815c96dcc7c8dc2b99bd2bcc1aaf', version: '0.1.0',
   region: { path: '/nvme/region', sizeBytes: 2 ** 36, freeBytes: 2 ** 35, appendedBytes: 2 ** 30, writeCache: 'write through' },
-  peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32), maintenance: false }],
+  peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32), maintenance: false, faultDomain: null }],
   volumes: [volumeStatus()], waiting: [], scrub: null, maintenance: false, replicas: [], ...over,
 })
 

@@ -4,7 +4,7 @@
  */
 import type { Claim, GuestView, Member } from '../../lib/core/claim.js'
 import { newOwnership, step, type OwnershipEffect, type OwnershipEvent, type OwnershipPolicy, type OwnershipState } from '../../lib/core/ownership.js'
-import { won, type Epoch, type Won } from '../../lib/core/units.js'
+import { epoch as toEpoch, won, type Epoch, type Won } from '../../lib/core/units.js'
 
 export const guest: GuestView = { capacityBytes: 1 << 20, blockSizeBytes: 512, serial: 's', durability: 'flush', discards: true }
 
@@ -20,6 +20,8 @@ export class ModelHost {
   base = 0
   /** Records stored by epoch. */
   readonly logs = new Map<number, number>()
+  /** It says of older logs what it has of them. */
+  tells = true
   quiet = false
   running = false
   readonly served: Claim[] = []
@@ -127,7 +129,7 @@ export class Cluster {
 
   #seal(target: ModelHost, sealedEpoch: Epoch): OwnershipEvent {
     target.sealed = Math.max(target.sealed, sealedEpoch)
-    return { type: 'sealed', epoch: sealedEpoch, report: { member: target.member, length: target.logs.get(sealedEpoch) ?? 0, base: won(target.base), quiet: target.quiet } }
+    return { type: 'sealed', epoch: sealedEpoch, report: { member: target.member, length: target.logs.get(sealedEpoch) ?? 0, base: won(target.base), quiet: target.quiet, ...(target.tells ? { older: [...target.logs].filter(([each]) => each < sealedEpoch).map(([each, length]) => ({ epoch: toEpoch(each), length })) } : {}) } }
   }
 
   /** The owner writes n records that every member stores and it acknowledges. */

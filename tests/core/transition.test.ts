@@ -34,6 +34,17 @@ t.test('a won is never used twice: a dead write-through owner may have used any 
   t.match(d, { ok: true, next: { start: 10 + 2 ** 36, inherited: [], quarantine: false } })
 })
 
+t.test('a member that has all that is kept of an older log is named as its holder, one that was not sealed or lacks some is not', async (t) => {
+  const old = { epoch: epoch(3), start: won(2), kept: 6, holders: [a] }
+  const holders = (...reports: SealReport[]) => { const d = decideChange(claim({ inherited: [old] }), reports, wish(), true); return d.ok ? d.next.inherited[0]!.holders : null }
+  t.same(holders({ ...report(b, 7), older: [{ epoch: epoch(3), length: 6 }] }, report(c, 7)), [a, b])
+  t.same(holders({ ...report(b, 7), older: [{ epoch: epoch(3), length: 5 }] }, { ...report(c, 7), older: [{ epoch: epoch(4), length: 9 }] }), [a])
+  t.same(holders({ ...report(a, 7), older: [{ epoch: epoch(3), length: 8 }] }, { ...report(c, 7), older: [{ epoch: epoch(3), length: 8 }] }), [a, c], 'once')
+  const damaged = decideChange(claim({ inherited: [old] }), [{ ...report(b, 7), older: [{ epoch: epoch(3), length: 6 }] }], wish({ damagedHere: new Set([epoch(3)]) }), true)
+  t.match(damaged, { next: { inherited: [{ holders: [a] }, {}] } })
+  t.equal(damaged.ok && damaged.next.inherited[0]!.holders.length, 1, 'not where it is damaged')
+})
+
 t.test('R13: write-through only when nothing is dirty and no quarantine', async (t) => {
   const through = wish({ set: [b], mode: 'write-through' })
   t.match(decideChange(claim(), [report(b, 1)], through, false), { ok: false })

@@ -20,7 +20,7 @@ t.test('records on both sides of the border', async (t) => {
   const file = await openBlockFile(ring, work.image('region', segmentOffset(SEGMENTS, SEGMENT_BYTES)), { readOnly: false })
   t.teardown(async () => { file.close(); ring.close(); await work.close() })
   const far = [2047, 2048, 2599], pool = new SegmentPool(file, INCARNATION, SEGMENT_BYTES, SEGMENTS, 0, far, new BlockSums(segmentOffset(SEGMENTS, SEGMENT_BYTES)))
-  const log = new SegmentedLog(pool, { volume: VOLUME, epoch: epoch(1), start: won(0), nonce: 'b'.repeat(32) })
+  const log = new SegmentedLog(pool, { volume: VOLUME, epoch: epoch(1), start: won(0), nonce: 'b'.repeat(32), copied: false })
   const stored: Stored[] = []
   for (let i = 1; i <= 5; i++) stored.push(await put(log, i, { sectors: 2000, lba: i * 2000 }))
   t.ok(stored[0]!.offset < FOUR_GIB && stored.at(-1)!.offset > FOUR_GIB + 2 ** 30, 'on both sides of the border')

@@ -18,7 +18,7 @@ const claim: Claim = {
   guest: { capacityBytes: 2 ** 44, blockSizeBytes: 512, serial: 'db01', durability: 'flush', discards: true }, nonce: '5'.repeat(32),
 }
 /** Fields that a message may be without. */
-const OPTIONAL = new Set(['samples'])
+const OPTIONAL = new Set(['samples', 'older'])
 /** Larger than 32 bits, which some formats change on the way. */
 const BIG = 2 ** 40 + 1
 
@@ -39,6 +39,8 @@ const messages: readonly Message[] = [
   { type: 'map', ...at, kept: 2, fromLba: 2 ** 33 }, { type: 'extents', extents: [2 ** 33, 8, 1], more: true, nextLba: BIG },
   { type: 'scrub', ...at, after: won(BIG), to: won(BIG + 9), digest: 2 ** 32 - 1, previous: 7 },
   { type: 'scrubbed', next: won(BIG), records: 9, bytes: BIG, digest: 5, previous: 2 ** 32 - 1, base: won(3), stored: won(BIG), damage: [{ record: won(BIG), offsetBytes: BIG, what: 'x' }] },
+  { type: 'sealed', incarnation: b.incarnation, length: 3, base: won(9), quiet: false, older: [{ epoch: epoch(5), length: BIG }] },
+  { type: 'records', ...at, kept: 3, after: won(BIG) }, { type: 'recordRun', records: 9 }, { type: 'copied', ...at, kept: BIG },
   { type: 'problem', reason: '' },
 ]
 

@@ -33,7 +33,7 @@ export function fakePool(): { file: FakeFile; pool: SegmentPool } {
 }
 
 export const fakeLog = (pool: SegmentPool): SegmentedLog =>
-  new SegmentedLog(pool, { volume: VOLUME, epoch: epoch(1), start: won(0), nonce: 'b'.repeat(32) })
+  new SegmentedLog(pool, { volume: VOLUME, epoch: epoch(1), start: won(0), nonce: 'b'.repeat(32), copied: false })
 
 /** The fake never looks at the bytes; the log looks at the header. */
 const blank = new AlignedMemory(4096)

@@ -39,13 +39,16 @@ export interface Write { readonly lba: number; readonly sectors: number; readonl
 /** Makes one epoch's records as its owner would. */
 export class RecordMaker {
   readonly claim: Claim
+  /** Everything before a record was flushed when it is made. */
+  readonly flushed: boolean
   #won: number
   #previous = 0
   readonly #memory = new Uint8Array(limits.recordHeaderBytes + limits.recordPayloadBytesMax)
   readonly #builder = new RecordBuilder(this.#memory)
 
-  constructor(claim: Claim) {
+  constructor(claim: Claim, flushed = false) {
     this.claim = claim
+    this.flushed = flushed
     this.#won = claim.start
   }
 
@@ -60,7 +63,7 @@ export class RecordMaker {
     }
     const { volume, nonce, start } = this.claim
     const { lengthBytes, headerCrc } = this.#builder.seal({
-      volume, nonce, start, epoch: this.claim.epoch, won: won(++this.#won), previousHeaderCrc: this.#previous, flushedWon: start,
+      volume, nonce, start, epoch: this.claim.epoch, won: won(++this.#won), previousHeaderCrc: this.#previous, flushedWon: this.flushed ? won(this.#won - 1) : start,
     }, crc)
     this.#previous = headerCrc
     return { won: won(this.#won), bytes: Buffer.from(this.#memory.subarray(0, lengthBytes)), headerCrc }
@@ -72,6 +75,7 @@ export class ReplicaLab {
   readonly work: Workspace
   readonly owner = new OwnerPeer('a', 'a'.repeat(32))
   readonly warnings: string[] = []
+  readonly dialed = new Map<string, DialedPeer>()
   readonly ring = new IoRing()
   region!: FileRegion
   holder!: Holder
@@ -99,10 +103,11 @@ export class ReplicaLab {
       host: 'r', sizeBytes: 2 * limits.superblockBytes + this.#segments * SEGMENT, segmentBytes: SEGMENT, progress: () => undefined,
     })
     this.holder = new Holder(this.region)
-    this.replica = new Replica(this.holder, (message) => this.warnings.push(message))
+    this.replica = new Replica(this.holder, { dialed: (host) => this.dialed.get(host), info: () => undefined, warn: (message) => this.warnings.push(message) })
   }
 
   async close(): Promise<void> {
+    await this.replica.stop()
     await this.ring.drain()
     await this.region.close()
     this.replica.close()
