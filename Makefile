@@ -1,5 +1,5 @@
 # make run and make test install what is missing, build, and go. Everything else is a part of them.
-.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz crash-test sim mutants bench clean help
+.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz crash-test sim mutants model bench clean help
 .NOTPARALLEL:
 all: build
 
@@ -19,6 +19,8 @@ help:
 	@echo '               is one crash again; MUTANT=ack-before-durable, trim-before-backing-flush or skip-record-checksum must be caught'
 	@echo 'make sim       clusters in virtual time under faults, SEEDS=200 of them FROM=1; SEED=N TRACE=1 is one again, with what happened'
 	@echo 'make mutants   broken copies of the program, which the simulator must catch; MUTANT=kept-longest only that one'
+	@echo 'make model     everything that can happen to three hosts around the real ownership machine, at small bounds (minutes, up to 2 GB);'
+	@echo '               SCOPE=failover only that one, MUTANTS=1 each rule taken away, MUTANT=R4 one of them, with its shortest trace'
 	@echo 'make bench     the data path against qemu-storage-daemon in ROUNDS=7 of SECONDS=2 each, and what a start costs: docs/performance.md;'
 	@echo '               ROWS="write4k recovery" only rows whose names begin with one of these words, JSON=1; build/bench.json'
 	@echo 'make clean     removes everything that was built, but not node_modules'
@@ -83,6 +85,9 @@ sim: build
 
 mutants: build
 	@node dist/fixtures/sim/main.js $(if $(MUTANT),--mutant $(MUTANT),--mutants)
+
+model: build
+	@node --max-old-space-size=2800 --enable-source-maps dist/fixtures/model/main.js $(if $(SCOPE),--scope $(SCOPE)) $(if $(MUTANTS),--mutants) $(if $(MUTANT),--mutant $(MUTANT))
 
 # SECONDS has a default here that is not meant for this one.
 bench: build

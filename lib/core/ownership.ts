@@ -245,7 +245,7 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'late': s.late.set(event.host, env.nowMs); break
     case 'damaged': s.damaged.add(event.epoch); break
     case 'copied': if (mayChange(s) && addsHolder(s, event.host, event.epoch)) beginOwn(s, env, out, UNCHANGED); break
-    case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, out); break
+    case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, env, out); break
     case 'progress': s.drained = event.drained; s.inheritedDone = event.inheritedDone; break
     case 'served': if (s.claim?.epoch === event.epoch) s.starting = false; break
     case 'quarantineOver': if (mayChange(s)) beginOwn(s, env, out, { ...UNCHANGED, clearQuarantine: true }); break
@@ -697,10 +697,14 @@ function onMembers(s: OwnershipState, reachable: readonly Member[], leaving: rea
   s.lettingGo &&= mustLetGo(s)
 }
 
-function onSelfSealed(s: OwnershipState, epoch: Epoch, reason: string, out: OwnershipEffect[]): void {
+function onSelfSealed(s: OwnershipState, epoch: Epoch, reason: string, env: Env, out: OwnershipEffect[]): void {
+  const a = s.attempt
+  // Won already, and not heard of: what is sealed must not be served when the answer comes (R9).
+  const unheard = (a?.step === 'swapping' || a?.step === 'confirming') && epoch >= a.next!.epoch
+  if (unheard && a.kind === 'take') { giveUp(s, env, 'claiming', reason); return }
   if (s.phase !== 'serving' || s.claim === null || epoch < s.claim.epoch) return
   // An own change that is already sealing or swapping decides by its swap; a sealed epoch only blocks the old one.
-  if (s.attempt?.kind === 'own') return
+  if (a?.kind === 'own' && !unheard) return
   s.attempt = null
   s.phase = 'sealed'
   s.reason = reason

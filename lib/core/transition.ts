@@ -107,7 +107,19 @@ export function decideChange(
     quarantine, guest: { ...claim.guest, capacityBytes }, nonce: wish.nonce, ...(wish.released ? { released: true as const } : {}),
     ...(samples === undefined ? {} : { samples }),
   }
+  assertNext(claim, reports, next, kept, wish)
   return { ok: true, next, kept }
+}
+
+/** What every next claim has to be, whatever led to it. */
+function assertNext(claim: Claim, reports: readonly SealReport[], next: Claim, kept: number, wish: ChangeWish): void {
+  for (const r of reports) assert(Math.max(r.length, next.base - claim.start) >= kept, `${r.member.host} was sealed and has everything that is kept (R4)`)
+  const sealed = next.inherited.find((log) => log.epoch === claim.epoch)
+  assert(sealed === undefined || sealed.holders.every((m) => reports.some((r) => sameMember(r.member, m))), 'only who was sealed is named as a holder (R4b)')
+  assert(reports.length > 0 || claim.mode === 'write-through' || isReleased(claim), 'nobody goes on from write-back without a sealed member (R5b)')
+  assert(next.quarantine || !claim.quarantine || wish.clearQuarantine, 'quarantine stays in the claim (R8b)')
+  assert(next.inherited.every((log) => log.start + log.kept > next.base), 'nothing that base covers is inherited (R12)')
+  assert(next.mode === 'write-back' || (next.inherited.length === 0 && !next.quarantine), 'write-through begins with everything on the backing (R13)')
 }
 
 /**

@@ -26,10 +26,10 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean(), older: z.array(z.strictObject({ epoch: natural.min(1), length: natural })).max(limits.logsOfVolumeMax).optional(), samples: samplesSchema.optional() }),
   z.strictObject({ type: z.literal('sealRefused'), reason }),
   z.strictObject({ type: z.literal('read'), ...at, kept: natural, lba: natural, sectors: natural.min(1).max(limits.readBytesMax / 512) }),
-  z.strictObject({ type: z.literal('data'), runs: z.array(natural).max(limits.readBytesMax / 512 * 2) }),
+  z.strictObject({ type: z.literal('data'), runs: z.array(natural).max(limits.readBytesMax / 512 * 2), base: natural.optional() }),
   z.strictObject({ type: z.literal('readTrimmed'), base: natural }),
   z.strictObject({ type: z.literal('map'), ...at, kept: natural, fromLba: natural }),
-  z.strictObject({ type: z.literal('extents'), extents: z.array(natural).max(limits.mapExtentsMax * 3), more: z.boolean(), nextLba: natural }),
+  z.strictObject({ type: z.literal('extents'), extents: z.array(natural).max(limits.mapExtentsMax * 3), more: z.boolean(), nextLba: natural, base: natural.optional() }),
   z.strictObject({ type: z.literal('scrub'), ...at, after: natural, to: natural, digest: u32, previous: u32 }),
   z.strictObject({
     type: z.literal('scrubbed'), next: natural, records: natural, bytes: natural, digest: u32, previous: u32, base: natural, stored: natural,

@@ -70,13 +70,16 @@ export interface Sealed {
 }
 export interface SealRefused { readonly type: 'sealRefused'; readonly reason: string }
 export interface Read { readonly type: 'read'; readonly volume: string; readonly epoch: Epoch; readonly kept: number; readonly lba: number; readonly sectors: number }
-/** Runs in order, gap-free over the extent: [kind, sectors]*, kind 0 absent, 1 data, 2 zero. Raw: the data runs' bytes. */
-export interface Data { readonly type: 'data'; readonly runs: readonly number[] }
+/**
+ * Runs in order, gap-free over the extent: [kind, sectors]*, kind 0 absent, 1 data, 2 zero. Raw: the data runs' bytes.
+ * `base`: where the holder's lies within the log. What the log had up to there is absent, and on the backing.
+ */
+export interface Data { readonly type: 'data'; readonly runs: readonly number[]; readonly base?: Won }
 /** The holder's base hides the log: read the backing. */
 export interface ReadTrimmed { readonly type: 'readTrimmed'; readonly base: Won }
 export interface MapRequest { readonly type: 'map'; readonly volume: string; readonly epoch: Epoch; readonly kept: number; readonly fromLba: number }
 /** Sorted extents [lba, sectors, kind]*; `more` asks for the next page from `nextLba`. */
-export interface Extents { readonly type: 'extents'; readonly extents: readonly number[]; readonly more: boolean; readonly nextLba: number }
+export interface Extents { readonly type: 'extents'; readonly extents: readonly number[]; readonly more: boolean; readonly nextLba: number; readonly base?: Won }
 /** Read back and check records of a log behind `after`, up to `to`; the answer may end before. `digest`, `previous`: of the answer before, else 0. */
 export interface Scrub {
   readonly type: 'scrub'

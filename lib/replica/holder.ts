@@ -120,6 +120,12 @@ export class Holder {
     return null
   }
 
+  /** A base within the log: what it hides here is in no older log either (R12). */
+  #within(volume: string, epoch: Epoch): { base?: Won } {
+    const { base } = this.region.volumeState(volume), log = this.log(volume, epoch)
+    return log !== undefined && base > log.start ? { base } : {}
+  }
+
   async read(request: Read, answer: SendAnswer): Promise<void> {
     const refusal = this.unreadable(request.volume, request.epoch, request.kept)
     if (refusal !== null) { answer(refusal); return }
@@ -137,7 +143,7 @@ export class Holder {
       // Trimmed while we read: the segments may be gone, and the backing has it all.
       const late = this.unreadable(request.volume, request.epoch, request.kept)
       if (late !== null) answer(late)
-      else answer({ type: 'data', runs: shape }, raw)
+      else answer({ type: 'data', runs: shape, ...this.#within(request.volume, request.epoch) }, raw)
     } catch (error) {
       answer({ type: 'problem', reason: (error as Error).message })
     } finally {
@@ -180,7 +186,7 @@ export class Holder {
         extents.push(lba, sectors, kind)
         return true
       })
-      answer({ type: 'extents', extents, more, nextLba })
+      answer({ type: 'extents', extents, more, nextLba, ...this.#within(request.volume, request.epoch) })
     } catch (error) {
       answer({ type: 'problem', reason: (error as Error).message })
     }

@@ -2,6 +2,7 @@
  * The replica: stores other hosts' logs, byte for byte. It acknowledges a record when its own region has it (R1),
  * only in order, only for an epoch that is not sealed here and whose set names this very incarnation (R3, R5).
  */
+import { assert } from '../core/assert.js'
 import type { BlockVisitor } from '../core/record.js'
 import { BLOCK_BYTES, won as toWon, type Epoch } from '../core/units.js'
 import { refuseAppend } from '../core/transition.js'
@@ -118,6 +119,7 @@ export class Replica implements CompletionTarget {
   }
 
   #store(feed: Feed, message: Append, raw: Uint8Array, headerCrc: number): void {
+    assert(feed.claim.epoch > this.#holder.sealedUpTo(feed.claim.volume), 'nothing is stored of an epoch that is sealed here (R3)')
     const token = this.#slot(feed)
     const { memory } = this.#slots[token]!
     memory.bytes.set(raw)

@@ -223,6 +223,8 @@ export class CutCycle {
     if (this.#claim.quarantine) await this.#leaveQuarantine()
     // A base that a sealed owner raises would hide what the next owner has begun to write once more, oldest first (R17).
     if (!this.#shell.mayRetire()) throw new Error('the volume was lost before its base was raised')
+    assert(!this.#claim.quarantine, 'nothing is retired in quarantine (R8)')
+    assert(cut <= this.#shell.writes.epoch!.ackedWon, 'only what is acknowledged is destaged (R10)')
     const { volume } = this.#claim
     if (cut > this.#shell.base()) await holder.region.saveVolumeState(volume, { base: cut, samples: this.#claim.mode === 'write-through' ? [] : samples })
     await clean?.absorb(extents)

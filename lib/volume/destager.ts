@@ -37,6 +37,7 @@ import type { CutRound } from './cut-group.js'
 import { CutImage } from './cut-image.js'
 import { CutSweep } from './cut-sweep.js'
 import { MAX_SECTORS, groupEnd } from './extent-groups.js'
+import { newestOnly } from './newest-extents.js'
 import type { RemoteReader } from './remote-reader.js'
 import type { Cut, Level, VolumeIndex } from './volume-index.js'
 
@@ -72,7 +73,7 @@ export interface DestageShell {
   warn(message: string): void
 }
 
-const LOG_LEFT = 'the log of this cut is read from its other holders from now on'
+const LOG_LEFT = 'a log of this cut is read from its other holders from now on, or is on the backing already'
 
 /** Where a level's newest versions go: the journal, or the backing. */
 interface Sink {
@@ -108,8 +109,11 @@ export class Destager {
     const cut = this.#next(merged)
     if (cut === null) return false
     const { journal, counters } = this.#shell
-    const extents: Extents[] = []
-    for (const level of cut.levels) extents.push(await this.#extents(level))
+    const found: Extents[] = []
+    for (const level of cut.levels) found.push(await this.#extents(level))
+    // A holder's base has hidden some of them meanwhile.
+    if (!cut.levels.every((level) => this.#shell.index.has(level))) throw new Error(LOG_LEFT)
+    const extents = newestOnly(found)
     const image = this.#imageOf(cut, extents)
     try {
       // The last moment to notice rot: from here it would be on the backing, and the log gone.
@@ -154,7 +158,7 @@ export class Destager {
       this.#sampler.reset()
       const generation = backing.errorGeneration
       if (image !== null) await this.#sweep(cut, image)
-      // Oldest first, one level after the other: two writes to one sector are never on their way together.
+      // One level after the other, each without what a newer one has: two writes to one sector are never on their way together.
       else for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, this.#backingSink)
       await this.#allowed()
       await flushBacking(backing)

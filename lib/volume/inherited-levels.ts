@@ -2,7 +2,7 @@
 import { hasMember, sameMember, type Claim, type InheritedLog, type Member } from '../core/claim.js'
 import { IndexLayer } from '../core/index-layer.js'
 import { RUN } from '../core/layer.js'
-import { won } from '../core/units.js'
+import { won, type Won } from '../core/units.js'
 import type { Holder } from '../replica/holder.js'
 import type { RemoteReader } from './remote-reader.js'
 import type { Level, VolumeIndex } from './volume-index.js'
@@ -13,6 +13,9 @@ function isHere(holder: Holder, volume: string, log: InheritedLog): boolean {
   return local !== undefined && local.storedLength >= log.kept && hasMember(log.holders, holder.self)
 }
 
+/** This host may know a higher base than those who were sealed: what it covers is not all here any more (R12). */
+const baseHere = (holder: Holder, claim: Claim): Won => won(Math.max(claim.base, holder.region.volumeState(claim.volume).base))
+
 /**
  * Oldest first. A log that only others hold has no layer yet: every read asks a holder. So it is for a log that is here, while
  * `left` has its index ready: the guest does not wait for it to be read, however much is dirty (`indexHere` does that behind
@@ -20,14 +23,16 @@ function isHere(holder: Holder, volume: string, log: InheritedLog): boolean {
  */
 export async function inheritedLevels(holder: Holder, claim: Claim, byFlush: boolean, left: Member | null): Promise<Level[]> {
   const levels: Level[] = []
+  const base = baseHere(holder, claim)
   for (const log of claim.inherited) {
+    if (log.start + log.kept <= base) continue
     const { epoch } = log, cut = won(log.start + log.kept)
     const asked = (holders: readonly Member[]): Level => ({ layer: null, remote: { ...log, holders }, epoch, cut, betweenFlushes: false })
     if (!isHere(holder, claim.volume, log)) levels.push(asked(first(left, log.holders)))
     else if (byFlush) {
-      for (const part of await holder.log(claim.volume, epoch)!.buildCuts(log.kept, claim.base)) levels.push({ ...part, remote: null, epoch, betweenFlushes: true })
+      for (const part of await holder.log(claim.volume, epoch)!.buildCuts(log.kept, base)) levels.push({ ...part, remote: null, epoch, betweenFlushes: true })
     } else if (left !== null && hasMember(log.holders, left)) levels.push(asked(first(left, log.holders)))
-    else levels.push({ layer: await holder.log(claim.volume, epoch)!.buildLayer(log.kept, claim.base), remote: null, epoch, cut, betweenFlushes: false })
+    else levels.push({ layer: await holder.log(claim.volume, epoch)!.buildLayer(log.kept, base), remote: null, epoch, cut, betweenFlushes: false })
   }
   return levels
 }
@@ -44,7 +49,7 @@ export const anyHere = (index: VolumeIndex, holder: Holder, volume: string): boo
 /** Reads here what is here, instead of asking others for it. A claim change meanwhile may leave a log to its other holders. */
 export async function indexHere(index: VolumeIndex, holder: Holder, claim: () => Claim, warn: (message: string) => void): Promise<void> {
   for (const level of [...index.inherited]) {
-    const { volume, base } = claim()
+    const { volume } = claim(), base = baseHere(holder, claim())
     if (level.remote === null || !isHere(holder, volume, level.remote)) continue
     try {
       const layer = await holder.log(volume, level.remote.epoch)!.buildLayer(level.remote.kept, base)

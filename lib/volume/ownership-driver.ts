@@ -33,6 +33,7 @@ export class OwnershipDriver {
   readonly #shell: OwnershipShell
   readonly #sealTimeoutMs: number
   #stopped = false
+  #swapAskedMs = 0
 
   constructor(state: OwnershipState, shell: OwnershipShell) {
     this.state = state
@@ -48,6 +49,9 @@ export class OwnershipDriver {
   }
 
   stop(): void { this.#stopped = true }
+
+  /** When the newest claim change was asked for. Its answer may be old: another host counts from here (R6, R7). */
+  get swapAskedMs(): number { return this.#swapAskedMs }
 
   /** Reads claim and heartbeat; also the owner's renewal does this (R7: renewing includes reading the claim). */
   async readClaim(): Promise<void> {
@@ -78,6 +82,7 @@ export class OwnershipDriver {
         break
       case 'freeze': void this.#shell.freeze(); break
       case 'swap':
+        this.#swapAskedMs = this.#shell.nowMs()
         this.#shell.store.compareAndSwap(effect.expected, effect.next).then(
           (outcome) => this.dispatch({ type: 'swapped', outcome }),
           () => this.dispatch({ type: 'swapped', outcome: 'unknown' }))

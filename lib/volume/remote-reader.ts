@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure, EXIT } from '../core/failure.js'
 import type { InheritedLog } from '../core/claim.js'
+import type { Won } from '../core/units.js'
 import { limits } from '../limits.js'
 import type { DialedPeer, RawAnswer, Request } from '../ports/peer.js'
 
@@ -20,10 +21,15 @@ export class RemoteReader {
   readonly #volume: () => string
   readonly #dialed: (host: string) => DialedPeer | undefined
   readonly #stallMs: number
+  readonly #base: (base: Won) => void
   #closed = false
 
-  /** `stallMs`: how long a read may wait for a holder to come back before it fails. */
-  constructor(volume: () => string, dialed: (host: string) => DialedPeer | undefined, stallMs: number) {
+  /**
+   * `stallMs`: how long a read may wait for a holder to come back before it fails. `base`: a holder has it, so it hides every older log as
+   * well, also where this host took over from who did not know of it (R12).
+   */
+  constructor(volume: () => string, dialed: (host: string) => DialedPeer | undefined, stallMs: number, base: (base: Won) => void) {
+    this.#base = base
     this.#volume = volume
     this.#dialed = dialed
     this.#stallMs = stallMs
@@ -68,6 +74,8 @@ export class RemoteReader {
             continue
           }
           if (answer.message.type === 'problem') { last = `${holder.host}: ${answer.message.reason}`; continue }
+          const { message } = answer
+          if ((message.type === 'readTrimmed' || message.type === 'data' || message.type === 'extents') && message.base !== undefined) this.#base(message.base)
           return { answer, host: holder.host }
         } catch (error) {
           last = `${holder.host}: ${(error as Error).message}`

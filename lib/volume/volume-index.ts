@@ -40,6 +40,8 @@ export class VolumeIndex {
   #frozen: Level[] = []
   /** Oldest first, as in the claim. */
   #inherited: Level[] = []
+  /** Something inherited was hidden by a base that is not this host's own. */
+  #hidden = false
   /** Newest first: what a lookup walks. */
   #levels: Level[] = [this.#active]
   readonly #scratch: RunBuffer[] = []
@@ -140,6 +142,14 @@ export class VolumeIndex {
     this.#relink()
   }
 
+  /** Somebody else has this base: inherited logs that it covers are on the backing, whatever they still hold (R12). */
+  hide(base: Won): void {
+    const hidden = this.#inherited.filter((level) => level.cut <= base)
+    if (hidden.length === 0) return
+    this.retire(hidden)
+    this.#hidden = true
+  }
+
   /** A running owner's claim change: its own log of `epoch`, which ended at `end`, becomes the newest inherited one, still read locally. */
   sealOwn(epoch: number, end: Won): void {
     // The very levels: a cut that is under way retires them.
@@ -168,8 +178,9 @@ export class VolumeIndex {
     this.#relink()
   }
 
-  /** What is here of the log of this epoch (0: the own one), newest first; null unless all that is above base is. */
+  /** What is here of the log of this epoch (0: the own one), newest first; null unless all that is above this host's base is. */
   layersOf(epoch: number): Layer[] | null {
+    if (epoch !== 0 && this.#hidden) return null
     const layers = this.#levels.filter((level) => level.epoch === epoch).map(({ layer, remote }) => remote === null ? layer : null)
     return layers.every((layer) => layer !== null) ? layers : null
   }
@@ -189,6 +200,7 @@ export class VolumeIndex {
     this.#active = activeLevel()
     this.#frozen = []
     this.#inherited = [...levels]
+    this.#hidden = false
     this.#relink()
   }
 

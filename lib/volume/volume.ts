@@ -139,7 +139,7 @@ export class Volume implements GuestVolume {
     const { holder, backing, clean } = shell
     const { region } = holder
     this.index = new VolumeIndex(clean)
-    this.#remote = new RemoteReader(() => this.id!, (host) => shell.dialed(host), limits.stallMs)
+    this.#remote = new RemoteReader(() => this.id!, (host) => shell.dialed(host), limits.stallMs, (base) => this.index.hide(base))
     const push = (host: string, message: Push, raw?: Uint8Array): boolean => shell.accepted(host)?.push(message, raw) ?? false
     const common = {
       region, backing, index: this.index, remote: this.#remote, counters: this.counters, push,
@@ -365,14 +365,15 @@ export class Volume implements GuestVolume {
       this.cuts.destager.resume()
     }
     // Sealed for another host while the logs were read: it was told so already, and would destage beside the new owner.
-    if (this.claim !== claim || this.driver.state.phase !== 'serving') return
+    if (this.claim !== claim || this.driver.state.phase !== 'serving' || holder.sealedUpTo(claim.volume) >= claim.epoch) return
     const self = holder.self
     this.#shell.clean?.own(self, from, claim, running || (from?.released === true && this.check.verdict === 'same'))
     this.#reconcile(claim)
     const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
     const epoch = new EpochLog(claim, log, self)
     this.#servedEpoch = claim.epoch
-    this.#renewedAtMs = this.#servedAtMs = this.#shell.nowMs()
+    this.#servedAtMs = this.#shell.nowMs()
+    this.#renewedAtMs = Math.max(this.#renewedAtMs, this.driver.swapAskedMs)
     this.#handingOver = false
     this.#serving = true
     this.writes.acksFrozen = acksFrozen(this.driver.state)
@@ -525,9 +526,11 @@ export class Volume implements GuestVolume {
   async onSeal(request: Seal, answer: (message: Answer) => void): Promise<void> {
     const { holder } = this.#shell
     const running = this.guestRuns
-    if (this.#serving && request.epoch === this.claim!.epoch) {
+    if (this.#serving && request.epoch >= this.claim!.epoch) {
       if (request.handOver && running) { answer({ type: 'sealRefused', reason: 'its guest is running there' }); return }
-      if (request.handOver && this.driver.state.attempt !== null) { answer({ type: 'sealRefused', reason: 'a claim change is under way there' }); return }
+      // A later epoch than the one served is a change of its own that was won, and this host has not heard of yet.
+      const unheard = request.epoch > this.claim!.epoch
+      if (this.driver.state.attempt !== null && (request.handOver || unheard)) { answer({ type: 'sealRefused', reason: 'a claim change is under way there' }); return }
     }
     try {
       // A late seal of an epoch that this host has left behind itself changes nothing here, and must not stop the present one.

@@ -288,7 +288,7 @@ export class WritePath implements CompletionTarget {
     let n = 0
     for (; n < this.#inFlight.length && this.#inFlight[n]!.won <= upTo; n++) {
       const slot = this.#inFlight[n]!
-      assert(!slot.writing, 'an acknowledged record is on the own region (H2)')
+      assert(!slot.writing, 'an acknowledged record is on the own region (R1, H2)')
       this.#apply(slot)
       if (slot.durable) epoch.stored(toWon(slot.won))
       if (epoch.claim.mode !== 'write-back') this.#parked.push({ won: toWon(slot.won), requests: [...slot.requests] })

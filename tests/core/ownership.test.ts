@@ -1,5 +1,6 @@
 import t from 'tap'
 import { acksFrozen, degradedReason, newOwnership, step } from '../../lib/core/ownership.js'
+import { epoch, won } from '../../lib/core/units.js'
 import { Cluster, guest, policy } from './cluster-model.js'
 
 const setOf = (c: Cluster): string => c.claim!.set.map((m) => m.host).sort().join('')
@@ -302,5 +303,27 @@ t.test('R5: a member that was formatted anew is not in the set as both', (t) => 
   t.equal(c.claim!.epoch, 3)
   t.same(c.claim!.set.map((m) => m.host).sort(), [...new Set(c.claim!.set.map((m) => m.host))].sort())
   t.ok(c.claim!.set.every((m) => m.host !== 'a' || m.incarnation.startsWith('9')), 'it is there as what it is now, or not')
+  t.end()
+})
+
+t.test('R9: a claim that was won and is sealed before its writer hears of it is not served', (t) => {
+  const self = { host: 'a', incarnation: 'a'.repeat(32) }, env = { nowMs: 0, nonce: '0'.repeat(32) }
+  const s = newOwnership(self, policy({ mode: 'write-back', copies: 0 }), '11111111-1111-4111-8111-111111111111', guest)
+  step(s, { type: 'want' }, env)
+  step(s, { type: 'claimRead', claim: null, beat: null }, env)
+  t.same(step(s, { type: 'selfSealed', epoch: epoch(1), reason: 'for b' }, env), [], 'the first claim took place, and its answer is on its way')
+  t.same(step(s, { type: 'swapped', outcome: 'won' }, env), [])
+  t.not(s.phase, 'serving', 'by a take')
+
+  step(s, { type: 'tick' }, { ...env, nowMs: 1000 })
+  step(s, { type: 'claimRead', claim: null, beat: null }, env)
+  t.match(step(s, { type: 'swapped', outcome: 'won' }, env), [{ type: 'serve' }])
+  step(s, { type: 'served', epoch: epoch(1) }, env)
+  step(s, { type: 'resize', capacityBytes: guest.capacityBytes * 2 }, env)
+  t.match(step(s, { type: 'sealed', epoch: epoch(1), report: { member: self, length: 1, base: won(0), quiet: true } }, env), [{ type: 'swap' }])
+  t.same(step(s, { type: 'selfSealed', epoch: epoch(1), reason: 'for b' }, env), [], 'a seal of the epoch that ends decides nothing')
+  t.match(step(s, { type: 'selfSealed', epoch: epoch(2), reason: 'for b' }, env), [{ type: 'lost' }])
+  t.same(step(s, { type: 'swapped', outcome: 'won' }, env), [])
+  t.equal(s.phase, 'sealed', 'by the running owner')
   t.end()
 })

@@ -74,7 +74,7 @@ t.test('a read below the base says so only when the base covers the log', async 
   await lab.holder.seal(VOLUME, epoch(1))
   await lab.holder.trim(VOLUME, won(2))
   const { message, raw } = await lab.read(epoch(1), 3, 0, 24)
-  t.same(message, { type: 'data', runs: [0, 16, 1, 8] }, 'records at or below the base are on the backing')
+  t.same(message, { type: 'data', runs: [0, 16, 1, 8], base: 2 }, 'records at or below the base are on the backing')
   t.ok(raw.equals(Buffer.alloc(8 * 512, 3)))
   t.match((await lab.read(epoch(1), 2, 0, 8)).message, { type: 'readTrimmed', base: 2 }, 'for who counts two records, the base covers it')
   t.match(await lab.map(epoch(1), 2), { type: 'readTrimmed', base: 2 })

@@ -1,0 +1,129 @@
+/** The rules of ownership that live in the volume, each named by its number: a real one over recorded disks. */
+import t, { type Test } from 'tap'
+import { IndexLayer } from '../../lib/core/index-layer.js'
+import { epoch, won } from '../../lib/core/units.js'
+import type { Answer } from '../../lib/ports/peer.js'
+import { REQUEST_KIND } from '../../lib/ports/guest.js'
+import { VolumeIndex, type Level } from '../../lib/volume/volume-index.js'
+import { IMAGE, REGION, type Machine } from '../../fixtures/crash/machine.js'
+import { CrashLab, powerCut, readIds, runDry, runUntil } from '../crash/crash-lab.js'
+
+const QUARANTINE_MS = 3000
+
+async function write(t: Test, machine: Machine, lba: number): Promise<void> {
+  machine.guest.ask(REQUEST_KIND.write, lba, 8)
+  t.ok(await runDry(machine), 'a write is acknowledged')
+}
+
+/** A cut that waits for the image: for `kind`. */
+async function cutHeld(t: Test, machine: Machine, kind: 'write' | 'flush'): Promise<void> {
+  machine.ring.hold = (file, what) => file === IMAGE && what === kind
+  machine.timeline.time.within(() => machine.volume.cuts.destager.cut(null)).catch(() => undefined)
+  t.ok(await runUntil(machine, () => machine.ring.held > 0), `the ${kind} is under way`)
+}
+
+const imageWrites = (machine: Machine): number => machine.volume.counters.backingWriteBytes
+
+t.test('R10: what is not acknowledged is not destaged; R15: nor read', async (t) => {
+  const lab = new CrashLab(t), machine = await lab.machine(), { guest, ring, volume } = machine
+  await write(t, machine, 0)
+  ring.hold = (file, kind) => file === REGION && kind === 'write'
+  guest.ask(REQUEST_KIND.write, 100, 8)
+  t.ok(await runUntil(machine, () => ring.held > 0), 'the second record is on its way')
+  t.equal(volume.writes.epoch!.ackedWon, 1)
+  let seen = 0
+  volume.index.resolve(100, 8, (source) => { seen += source })
+  t.equal(seen, 0, 'the index knows nothing of it')
+  machine.volume.cuts.freeze()
+  t.equal(volume.index.nextCut(false, Number.MAX_SAFE_INTEGER as never)!.cut, 1)
+  ring.release()
+  t.ok(await runDry(machine))
+})
+
+t.test('R7: an owner that cannot renew its claim writes nothing to the backing', async (t) => {
+  const lab = new CrashLab(t, { order: 'cut' }), machine = await lab.machine(), { ring, volume, timeline, claims } = machine
+  await write(t, machine, 0)
+  ring.hold = (file, kind) => file === REGION && kind === 'read'
+  t.ok(await runUntil(machine, () => ring.held > 0), 'a cut reads what it is going to write')
+  const read = claims.read.bind(claims), since = timeline.time.nowMs
+  claims.read = () => Promise.reject(new Error('the claim does not answer'))
+  await runUntil(machine, () => timeline.time.nowMs - since > 70_000)
+  ring.release()
+  await runUntil(machine, () => false, 100)
+  t.equal(imageWrites(machine), 0)
+  claims.read = read
+  t.ok(await runUntil(machine, () => volume.base === 1), 'and goes on when it can')
+})
+
+t.test('R11: base rises when the backing was flushed', async (t) => {
+  const lab = new CrashLab(t), machine = await lab.machine(), { ring, volume } = machine
+  await write(t, machine, 0)
+  await cutHeld(t, machine, 'flush')
+  await runUntil(machine, () => false, 50)
+  t.equal(volume.base, 0)
+  ring.release()
+  t.ok(await runUntil(machine, () => volume.base === 1))
+})
+
+t.test('R17: an owner that is sealed amid a cut raises no base', async (t) => {
+  const lab = new CrashLab(t), machine = await lab.machine(), { ring, volume, timeline } = machine
+  await write(t, machine, 0)
+  await cutHeld(t, machine, 'flush')
+  const answers: Answer[] = []
+  timeline.time.within(() => volume.onSeal({ type: 'seal', volume: volume.id!, epoch: epoch(1), handOver: false }, (answer) => answers.push(answer)))
+  t.ok(await runUntil(machine, () => answers.length > 0))
+  t.match(answers, [{ type: 'sealed', length: 1, base: 0 }])
+  ring.release()
+  await runUntil(machine, () => false, 100)
+  t.equal(volume.base, 0, 'the next owner has been told of base 0')
+})
+
+t.test('R18: a cut during which the backing had an error is written again', async (t) => {
+  const lab = new CrashLab(t, { order: 'cut' }), machine = await lab.machine(), { ring, volume } = machine
+  await write(t, machine, 0)
+  await cutHeld(t, machine, 'flush')
+  const once = imageWrites(machine)
+  // Of another request to the same server, which has forgotten what it had completed.
+  ring.hold = () => false
+  ring.intrude = (file, kind) => (file === IMAGE && kind === 'flush' ? -5 : 0)
+  let answered = false
+  machine.backing.flush({ complete: () => { answered = true } }, 0)
+  t.ok(await runUntil(machine, () => answered))
+  ring.intrude = () => 0
+  ring.release()
+  t.ok(await runUntil(machine, () => volume.base === 1))
+  t.equal(imageWrites(machine), 2 * once)
+})
+
+t.test('R8d: after a restart on the same host quarantine begins; R8: nothing is retired in it; R8c: at its end all is written, then retired', async (t) => {
+  const lab = new CrashLab(t, { quarantineMs: QUARANTINE_MS, durability: 'write' }), before = await lab.machine()
+  await write(t, before, 0)
+  const machine = await lab.machine(powerCut(before)), { volume, timeline } = machine, since = timeline.time.nowMs
+  t.equal(volume.claim!.quarantine, true, 'R8d')
+  machine.guest.ask(REQUEST_KIND.write, 100, 8)
+  await runUntil(machine, () => timeline.time.nowMs - since >= QUARANTINE_MS - 500)
+  t.same([volume.base, imageWrites(machine), volume.claim!.quarantine], [0, 0, true], 'R8')
+  t.ok(await runUntil(machine, () => !volume.claim!.quarantine), 'R8c')
+  t.ok(imageWrites(machine) >= 8 * 512, 'what was inherited was written first')
+  t.ok(await runUntil(machine, () => volume.base === 2))
+  t.not((await readIds(machine))[0], 0)
+})
+
+t.test('R12: a base that a holder knows hides every older inherited log, and no newer one', async (t) => {
+  const index = new VolumeIndex(), level = (number: number, cut: number): Level => {
+    const layer = new IndexLayer()
+    layer.putData(0, 8, number * 100)
+    return { layer, remote: null, epoch: number, cut: won(cut), betweenFlushes: false }
+  }
+  const reads = (): number[] => {
+    const from: number[] = []
+    index.resolve(0, 8, (_source, found) => { from.push(found?.epoch ?? 0) })
+    return from
+  }
+  const [first, second] = [level(1, 5), level(2, 9)]
+  index.inherit([first, second])
+  index.hide(won(5))
+  t.same([index.has(first), index.has(second), reads()], [false, true, [2]])
+  index.hide(won(9))
+  t.same(reads(), [0], 'the backing')
+})
