@@ -118,10 +118,19 @@ export const limits = {
   leaseRenewMs: 1000,
   leaseForeignMs: 4000,
   leaseSettleMs: 100,
-  /** How many old claims stay for people to look at. */
   /** How long a heartbeat is watched before its owner is taken for gone by a command that only reads. */
   beatWatchMs: 5000,
+  /** How many old claims stay for people to look at. */
   claimsKept: 64,
+  /**
+   * The record of the cluster's hosts: how many it lists, those that were revoked included; how often a daemon looks at it; how often a
+   * change is tried again when others came first, with the longest pause between two; how long one may take.
+   */
+  membersHostsMax: 64,
+  membersPollMs: 5000,
+  membersTriesMax: 20,
+  membersBackoffMaxMs: 200,
+  membersChangeMs: 60_000,
 
   /** One WebSocket message: a record with its frame header, with room to spare. */
   frameBytesMax: 2 * MIB,

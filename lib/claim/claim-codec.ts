@@ -1,10 +1,10 @@
 /** The claim as text: JSON that a person can read, with a checksum, validated to the last field. */
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { hasMember, type Claim } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { CUT_SAMPLES, FINGERPRINT_BLOCKS, SAMPLE_SECTORS_MAX } from '../core/fingerprint.js'
 import { ACCEPTED_LOSS_CHARACTERS } from '../core/transition.js'
+import { openText, sealText } from './sealed-text.js'
 
 const hex32 = z.string().regex(/^[0-9a-f]{32}$/)
 const natural = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
@@ -52,33 +52,15 @@ export const claimSchema = z.strictObject({
   if (claim.base > claim.start) bad('base lies beyond the start of the epoch')
 })
 
-const digest = (text: string): string => createHash('sha256').update(text).digest('hex')
-
 /** Members of `claim` in fixed order, so that equal claims are equal texts. */
-export function encodeClaim(claim: Claim): string {
-  const body = JSON.stringify(claimSchema.parse(claim), null, 1)
-  return `${JSON.stringify({ holdfast: 'claim', sha256: digest(body) })}\n${body}\n`
-}
+export const encodeClaim = (claim: Claim): string => sealText('claim', claimSchema.parse(claim))
 
 /** Throws Failure(damaged); the file is evidence and is left as it is. */
 export function decodeClaim(text: string, where: string): Claim {
   const damaged = (why: string): never => {
     throw new Failure(EXIT.damaged, `the claim ${where} ${why}; nothing was changed: restore the file from a backup of that directory, or ask for help before touching the volume`)
   }
-  const cut = text.indexOf('\n')
-  let head: unknown, body: unknown
-  try {
-    head = JSON.parse(text.slice(0, cut))
-    body = JSON.parse(text.slice(cut + 1))
-  } catch {
-    return damaged('cannot be read as JSON')
-  }
-  const sum = (head as { sha256?: unknown }).sha256
-  if (sum !== digest(text.slice(cut + 1).trimEnd())) return damaged('does not match its checksum')
-  if (typeof body === 'object' && body !== null && typeof (body as { format?: unknown }).format === 'number' && (body as { format: number }).format > 1) {
-    return damaged('was written by a newer release; run that release here')
-  }
-  const parsed = claimSchema.safeParse(body)
+  const parsed = claimSchema.safeParse(openText(text, damaged))
   if (!parsed.success) return damaged(`makes no sense (${parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')})`)
   return parsed.data as unknown as Claim
 }

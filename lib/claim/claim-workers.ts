@@ -10,6 +10,7 @@ import type { Epoch } from '../core/units.js'
 import { epoch as toEpoch } from '../core/units.js'
 import { limits } from '../limits.js'
 import type { ClaimStore, Heartbeat, SwapOutcome } from '../ports/claim-store.js'
+import type { SharedDocument } from '../ports/shared-document.js'
 import { ClaimWorker, type WorkerLog } from './claim-worker.js'
 import type { AnswerTo, ClaimCall, Proof } from './worker-calls.js'
 
@@ -32,6 +33,14 @@ export class ClaimWorkers {
   }
 
   store(place: string, volume: string): ClaimStore { return new WorkerClaimStore(this, { place, volume, host: this.#host }, this.#log) }
+
+  members(place: string): SharedDocument {
+    const record = { place, host: this.#host }
+    return {
+      read: () => this.call({ ...record, method: 'readMembers' }),
+      compareAndSwap: (expected, text) => this.call({ ...record, method: 'swapMembers', expected, text }),
+    }
+  }
 
   async prove(place: string): Promise<Proof> { return this.call({ method: 'prove', place, host: this.#host }) }
 

@@ -3,9 +3,11 @@ import type { Claim } from '../core/claim.js'
 import type { ExitCode } from '../core/failure.js'
 import type { Epoch } from '../core/units.js'
 import type { Heartbeat, SwapOutcome } from '../ports/claim-store.js'
+import type { DocumentText } from '../ports/shared-document.js'
 
 /** `host`: who wants to change it; empty for who only looks. */
 interface OneClaim { readonly place: string; readonly volume: string; readonly host: string }
+interface OneRecord { readonly place: string; readonly host: string }
 
 export type ClaimCall =
   /** On which datastore a place is. */
@@ -20,6 +22,9 @@ export type ClaimCall =
   | OneClaim & { readonly method: 'swap'; readonly expected: Epoch; readonly next: Claim }
   | OneClaim & { readonly method: 'beat'; readonly heartbeat: Heartbeat }
   | OneClaim & { readonly method: 'readBeat' }
+  /** The record of the cluster's hosts, as text. */
+  | OneRecord & { readonly method: 'readMembers' }
+  | OneRecord & { readonly method: 'swapMembers'; readonly expected: number; readonly text: string }
 
 export type Proof = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly text: string; readonly remedy: string }
 
@@ -32,6 +37,8 @@ export interface ClaimAnswers {
   readonly swap: SwapOutcome
   readonly beat: null
   readonly readBeat: Heartbeat | null
+  readonly readMembers: DocumentText | null
+  readonly swapMembers: SwapOutcome
 }
 export type AnswerTo<C extends ClaimCall> = ClaimAnswers[C['method']]
 
@@ -42,4 +49,6 @@ export type WorkerMessage =
   | { readonly type: 'failure'; readonly id: number; readonly exitCode: ExitCode; readonly message: string }
 
 /** What a call does, for messages to people. */
-export const SAID = { locate: 'find', prove: 'try out', reach: 'read', volumes: 'list', read: 'read', swap: 'change', beat: 'renew', readBeat: 'read' } as const satisfies Record<ClaimCall['method'], string>
+export const SAID = {
+  locate: 'find', prove: 'try out', reach: 'read', volumes: 'list', read: 'read', swap: 'change', beat: 'renew', readBeat: 'read', readMembers: 'read', swapMembers: 'change',
+} as const satisfies Record<ClaimCall['method'], string>

@@ -5,14 +5,17 @@ import { dirname, join } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import type { ClaimStore } from '../ports/claim-store.js'
 import { AlignedMemory } from '../io/memory.js'
-import { LeaseClaimStore, nameOf } from './lease-store.js'
+import type { SharedDocument } from '../ports/shared-document.js'
+import { DirectoryDocument } from './directory-document.js'
+import { LeaseDocument, nameOf } from './lease-document.js'
+import { LeaseClaimStore } from './lease-store.js'
 import { LeaseVolume } from './lease-volume.js'
 import { proveDirectory, proveLease } from './prove.js'
 import { EPOCH_FILE, PosixDirClaimStore } from './posix-dir.js'
 import type { ClaimAnswers, ClaimCall, NumberedCall, WorkerMessage } from './worker-calls.js'
 
 const REACH_BYTES = 4096
-const stores = new Map<string, Promise<ClaimStore>>(), leases = new Map<string, Promise<LeaseVolume>>()
+const stores = new Map<string, Promise<ClaimStore>>(), records = new Map<string, Promise<SharedDocument>>(), leases = new Map<string, Promise<LeaseVolume>>()
 
 /** Made once; what could not be made is tried again. */
 function once<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
@@ -27,6 +30,12 @@ function once<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise
 const storeOf = ({ place, volume, host }: { readonly place: string; readonly volume: string; readonly host: string }): Promise<ClaimStore> =>
   once(stores, JSON.stringify([place, volume, host]), async () =>
     (await isLease(place) ? new LeaseClaimStore(await leaseOf(place, host), volume) : new PosixDirClaimStore(place, volume)))
+
+/** Beside the claims, where no volume can be: their names begin with a letter or digit. */
+const MEMBERS = '.members'
+const membersOf = ({ place, host }: { readonly place: string; readonly host: string }): Promise<SharedDocument> =>
+  once(records, JSON.stringify([place, host]), async () => (await isLease(place) ? new LeaseDocument(await leaseOf(place, host), MEMBERS, 'members')
+    : new DirectoryDocument(join(place, MEMBERS), { what: 'record of members', prefix: 'generation' })))
 
 const leaseOf = (place: string, host: string): Promise<LeaseVolume> => once(leases, JSON.stringify([place, host]), () => LeaseVolume.open(place, host))
 
@@ -54,7 +63,14 @@ async function answer(call: ClaimCall): Promise<ClaimAnswers[ClaimCall['method']
     case 'swap': return (await storeOf(call)).compareAndSwap(call.expected, call.next)
     case 'beat': await (await storeOf(call)).beat(call.heartbeat); return null
     case 'readBeat': return (await storeOf(call)).readBeat()
+    case 'readMembers': return (await membersOf(call)).read()
+    case 'swapMembers': await refuseNobody(call); return (await membersOf(call)).compareAndSwap(call.expected, call.text)
   }
+}
+
+/** A lease volume is written to in a slot. */
+async function refuseNobody({ place, host }: { readonly place: string; readonly host: string }): Promise<void> {
+  if (host === '' && await isLease(place)) throw new Failure(EXIT.usage, `${place} is a lease volume, where each host writes in its own slot; say with --as whose it is here (nothing was changed)`)
 }
 
 /** What is no folder must be a lease volume, and says so itself if it is none; a folder may come into being later. */
@@ -63,7 +79,8 @@ async function isLease(place: string): Promise<boolean> {
     const found = await stat(place)
     return found.isFile() || found.isBlockDevice()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !place.startsWith('/dev/')) return false
+    const { code } = error as NodeJS.ErrnoException
+    if ((code === 'ENOENT' || code === 'ENOTDIR') && !place.startsWith('/dev/')) return false
     throw error
   }
 }
@@ -101,7 +118,7 @@ async function volumesIn(place: string): Promise<string[]> {
 
 async function volumesOn(lease: LeaseVolume): Promise<string[]> {
   const header = await lease.header(), found: string[] = []
-  for (let entry = 0; entry < header.volumes; entry++) found.push(...[nameOf(await lease.blocks(header, entry))].filter((name) => name !== null))
+  for (let entry = 0; entry < header.volumes; entry++) found.push(...[nameOf(await lease.blocks(header, entry))].filter((name): name is string => name !== null && name !== MEMBERS))
   return found
 }
 

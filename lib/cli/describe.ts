@@ -14,6 +14,7 @@ export function describeHost(host: HostStatus): string {
         `${formatBytes(region.appendedBytes)} written since start, ${region.path}, device cache: ${region.writeCache}`],
       ...(host.scrub === null ? [] : [['scrubbed', scrubbed(host.scrub)] as const]),
       ...(host.maintenance ? [['MAINTENANCE', 'this host is to hold no copies; "holdfast host ok-to-stop", then "maintenance off"'] as const] : []),
+      ...members(host.members),
       ...host.peers.map((peer): Row => [`peer ${peer.host}`, `${connection(peer)}, ${peer.address}${peer.faultDomain === null ? '' : `, in ${peer.faultDomain}`}`]),
     ]),
     ...host.volumes.map((volume) => block(title(volume), volumeRows(volume, domainsOf(host)))),
@@ -38,6 +39,14 @@ function scrubbed({ endedAt, records, bytes, damaged, incomplete }: ScrubSummary
   return `${endedAt.slice(0, 16).replace('T', ' ')} UTC, ${counted(records, 'record')}, ${formatBytes(bytes)}: ` +
     `${bad === 0 ? 'no damage' : `DAMAGE in ${counted(bad, 'record')} on ${hosts}, see "holdfast scrub"`}` +
     `${incomplete === 0 ? '' : `; ${counted(incomplete, 'log')} could not be looked at`}`
+}
+
+function members(known: HostStatus['members']): Row[] {
+  if (known === null) return []
+  return [
+    ...(known.selfRevoked ? [['REVOKED', 'no other host talks to this one any more; "holdfast peer add" on another host takes it back'] as const] : []),
+    ['members', `${known.generation === 0 ? 'no record yet' : `generation ${known.generation}`}, ${known.store}${known.problem === null ? '' : `; NOT FOLLOWED: ${known.problem}`}`],
+  ]
 }
 
 const percent = (part: number, whole: number): string => (whole === 0 ? '-' : `${Math.round((part / whole) * 100)}%`)

@@ -31,7 +31,8 @@ export function program(): Command {
     .addCommand(volumeThaw()).addCommand(volumeDrain()).addCommand(volumePolicy()).addCommand(volumeCache()).addCommand(volumeResize())
     .addCommand(volumeVerify()).addCommand(volumeTakeover()).addCommand(volumeDiscardDirty())
   const host = new Command('host').description('act on this host').addCommand(hostOkToStop()).addCommand(hostMaintenance()).addCommand(hostCopies())
-  for (const command of [blk(), serve(), status(), doctor(), volume, host, scrub(), inspect(), salvage(), journal(), claims(), replay(), pki]) top.addCommand(command)
+  const peer = new Command('peer').description('which hosts belong to the cluster').addCommand(peerAdd()).addCommand(peerRevoke()).addCommand(peerList())
+  for (const command of [blk(), serve(), status(), doctor(), volume, host, peer, scrub(), inspect(), salvage(), journal(), claims(), replay(), pki]) top.addCommand(command)
   settle(top)
   return top
 }
@@ -218,6 +219,58 @@ hosts, and no guest is served here. ${EXIT.unsafe}: not now. ${EXIT.unreachable}
 Example:
   holdfast host ok-to-stop && systemctl reboot`)
     .action(async (options: ControlArguments) => (await import('./host.js')).okToStop(options))
+}
+
+/** `store`: without a daemon. `as`: whose slot there is used, where it is a lease volume. */
+export interface PeerArguments extends ControlArguments { readonly store?: string; readonly as?: string }
+export interface PeerAddArguments extends PeerArguments { readonly faultDomain?: string }
+export interface PeerRevokeArguments extends PeerArguments { readonly force: boolean }
+
+/** `writes`: on a lease volume that is done in a slot. */
+function peerCommand(name: string, description: string, writes: boolean): Command {
+  const command = new Command(name).description(description)
+  for (const option of controlOptions()) command.addOption(option)
+  command.addOption(new Option('--store <path>', 'work on cluster.store itself, where no daemon runs').conflicts(['control', 'config']))
+  if (writes) command.addOption(new Option('--as <host>', 'with --store: whose slot is used, where it is a lease volume'))
+  return command.addOption(jsonOption())
+}
+
+function peerAdd(): Command {
+  return peerCommand('add', 'let a host into the cluster, let one back in that was revoked, or note where one has moved to', true)
+    .argument('<name>', 'its host id, as in [host] name')
+    .argument('<address>', 'where the others dial it: "host:port" or "[ipv6]:port"')
+    .addOption(new Option('--fault-domain <name>', 'what it shares with others that fail together'))
+    .addHelpText('after', `
+Every daemon with the same cluster.store dials it and lets it in within ${limits.membersPollMs / 1000} s, without a restart. The host itself needs a
+certificate, and cluster.store in its configuration. The first one who adds a host also notes itself and its [[peer]]s.
+
+Examples:
+  holdfast peer add hv10 10.0.0.10:7400
+  holdfast peer add hv07 10.0.0.7:7400 --store /mnt/shared/holdfast   # before any daemon runs`)
+    .action(async (name: string, address: string, options: PeerAddArguments) => (await import('./peer.js')).add(name, address, options))
+}
+
+function peerRevoke(): Command {
+  return peerCommand('revoke', 'cut a host off for good, whatever certificate it has', true)
+    .argument('<name>', 'its host id')
+    .addOption(new Option('--force', 'also when it may have the only other copy of something').default(false))
+    .addHelpText('after', `
+Connections with it end within ${limits.membersPollMs / 1000} s, and are refused from then on; its copies are made elsewhere by a change of the claim.
+Refused with exit code ${EXIT.unsafe} while it has the only other copy of what is dirty here, or owns a volume that is configured here.
+What the daemon here cannot know is printed: owners of other volumes are on other hosts. "holdfast host maintenance on" on
+the host itself moves everything away before. Its name stays in the record; "peer add" takes it back.
+
+Example:
+  holdfast peer revoke hv08`)
+    .action(async (name: string, options: PeerRevokeArguments) => (await import('./peer.js')).revoke(name, options))
+}
+
+function peerList(): Command {
+  return peerCommand('list', 'show which hosts belong to the cluster, and which were revoked', false)
+    .addHelpText('after', `
+Example:
+  holdfast peer list --json | jq '.hosts[] | select(.revoked) | .name'`)
+    .action(async (options: PeerArguments) => (await import('./peer.js')).list(options))
 }
 
 /** `timeout`: milliseconds. */

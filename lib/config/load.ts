@@ -50,6 +50,7 @@ function withAbsolutePaths(config: HostConfig, base: string): HostConfig {
     host: absolute(config.host, ['control_socket']),
     region: absolute(config.region, ['path']),
     replication: config.replication === undefined ? undefined : absolute(config.replication, ['certificate', 'key', 'ca']),
+    cluster: absolute(config.cluster, ['store']),
     volume: config.volume.map((volume) => ({
       ...absolute(volume, ['backing', 'socket', 'claims']),
       ...(typeof volume.backing === 'string' ? {} : { backing: { blockdev: withAbsoluteFiles(volume.backing.blockdev, base) } }),

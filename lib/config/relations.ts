@@ -37,7 +37,10 @@ function timing({ timing: t }: HostConfig, add: Add): void {
   add(t.quarantine < t.fail_after, `${shown('quarantine')} must be at least ${shown('fail_after')}`)
 }
 
-function peers({ host, peer, replication: r }: HostConfig, add: Add): void {
+/** Every address of this host: nobody else can dial that. */
+const isEvery = (address: string): boolean => /^(0\.0\.0\.0|[0:]*::?[0:]*|::ffff:0\.0\.0\.0)$/i.test(address)
+
+function peers({ host, peer, cluster, replication: r }: HostConfig, add: Add): void {
   for (const [i, { name, address, fault_domain: domain }] of peer.entries()) {
     const earlier = peer.slice(0, i)
     add(name === host.name, `peer[${name}] is this host itself; list only the others`)
@@ -46,8 +49,12 @@ function peers({ host, peer, replication: r }: HostConfig, add: Add): void {
     add(host.fault_domain === undefined && domain !== undefined, `peer[${name}].fault_domain = "${domain}" needs host.fault_domain; give every host one, or none`)
     add(earlier.some((p) => formatAddress(p.address) === formatAddress(address)), `peer[${name}].address = "${formatAddress(address)}" is another peer's`)
   }
-  add(peer.length > 0 && r?.listen === undefined, 'replication.listen is missing; the peers dial this host as well as it dials them')
+  add((peer.length > 0 || cluster.store !== undefined) && r?.listen === undefined, 'replication.listen is missing; the peers dial this host as well as it dials them')
   if (r === undefined) return
+  add(cluster.store !== undefined && r.listen !== undefined && isEvery(r.listen.address) && r.advertise === undefined,
+    'replication.advertise is missing; replication.listen is every address of this host, and the others need one that they can dial')
+  add(r.advertise !== undefined && isEvery(r.advertise.address), 'replication.advertise must be an address that the others can dial')
+  add(r.advertise !== undefined && r.listen === undefined, 'replication.advertise needs replication.listen')
   const missing = (['certificate', 'key', 'ca'] as const).filter((key) => r[key] === undefined)
   add(!r.insecure && missing.length > 0, `replication.${missing.join(', replication.')} ${missing.length > 1 ? 'are' : 'is'} missing; ` +
     'make them with "holdfast pki", or set replication.insecure = true on a network that nobody else can reach')
@@ -83,14 +90,15 @@ function blockdev({ name, backing, claims }: VolumeConfig, add: Add): void {
   add(claims === undefined, `volume[${name}].claims is missing; beside a blockdev there is no folder for its claim: set it to a directory that all hosts of this volume share`)
 }
 
-function replicas(volume: VolumeConfig, { host, peer }: HostConfig, add: Add): void {
-  const names = peer.map((p) => p.name), chosen = volume.replicas ?? names
+function replicas(volume: VolumeConfig, { host, peer, cluster }: HostConfig, add: Add): void {
+  const names = peer.map((p) => p.name), chosen = volume.replicas ?? names, listed = cluster.store !== undefined
   const key = (name: string): string => `volume[${volume.name}].${name}`
   for (const [i, name] of chosen.entries()) {
-    add(!names.includes(name), `${key('replicas')} names ${name}, which is ${name === host.name ? 'this host itself' : `no [[peer]]; the peers are ${names.join(', ') || 'none'}`}`)
+    // Whom the record of members names is not for this file to say.
+    add(name === host.name || (!listed && !names.includes(name)), `${key('replicas')} names ${name}, which is ${name === host.name ? 'this host itself' : `no [[peer]]; the peers are ${names.join(', ') || 'none'}`}`)
     add(chosen.indexOf(name) < i, `${key('replicas')} names ${name} twice`)
   }
-  if (volume.policy === 'write-through' || volume.copies <= chosen.length) return
+  if (volume.policy === 'write-through' || volume.copies <= chosen.length || (listed && volume.replicas === undefined)) return
   add(chosen.length === 0, `${key('copies')} = ${volume.copies} needs peers, and there are none; add [[peer]] and [replication], or set copies = 0 ` +
     'if acknowledged writes may be lost with this host')
   add(chosen.length > 0, `${key('copies')} = ${volume.copies} must be at most ${chosen.length}, the number of its replicas`)

@@ -56,11 +56,14 @@ export const regionSchema = z.strictObject({
 
 export const replicationSchema = z.strictObject({
   listen: address.optional(),
+  advertise: address.optional(),
   certificate: path.optional(),
   key: path.optional(),
   ca: path.optional(),
   insecure: flag.default(false),
 })
+
+export const clusterSchema = z.strictObject({ store: path.optional() })
 
 export const peerSchema = z.strictObject({ name: hostId, address, fault_domain: givenName.optional() })
 
@@ -123,6 +126,7 @@ export const configSchema = z.strictObject({
   host: hostSchema,
   region: regionSchema,
   replication: replicationSchema.optional(),
+  cluster: clusterSchema.prefault({}),
   peer: z.array(peerSchema).max(limits.peersMax, `must be at most ${limits.peersMax} peers`).default([]),
   timing: timingSchema.prefault({}),
   fence: fenceSchema.optional(),

@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostStatus, MaintenanceResult, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
@@ -52,6 +52,18 @@ export class ControlClient {
 
   fewerCopies(least: number, forMs: number): Promise<CopiesResult> { return this.#ask('POST', `/v1/host/copies?least=${least}&for=${forMs}`, limits.controlAnswerMs) }
   policyCopies(): Promise<CopiesResult> { return this.#ask('POST', '/v1/host/copies', limits.controlAnswerMs) }
+
+  peers(): Promise<PeerList> { return this.#ask('GET', '/v1/peers', limits.controlAnswerMs) }
+
+  /** The shared storage may make it wait. */
+  addPeer({ name, address, faultDomain }: PeerAddition): Promise<PeerChange> {
+    const query = new URLSearchParams({ address, ...(faultDomain === null ? {} : { 'fault-domain': faultDomain }) }).toString()
+    return this.#ask('POST', `/v1/peers/${encodeURIComponent(name)}/add?${query}`, limits.membersChangeMs + limits.controlAnswerMs)
+  }
+
+  revokePeer(name: string, force: boolean): Promise<PeerChange> {
+    return this.#ask('POST', `/v1/peers/${encodeURIComponent(name)}/revoke${force ? '?force=yes' : ''}`, limits.membersChangeMs + limits.controlAnswerMs)
+  }
 
   takeover(volume: string, { fenced, acceptLoss }: TakeoverRequest): Promise<TakeoverResult> {
     const query = new URLSearchParams({ ...(fenced === null ? {} : { fenced }), ...(acceptLoss === null ? {} : { 'accept-loss': acceptLoss }) }).toString()

@@ -27,7 +27,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, CopiesResult, HostControl, Progress, TakeoverRequest, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CopiesResult, HostControl, PeerChange, Progress, TakeoverRequest, VolumeChoice } from '../ports/control.js'
 
 const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403 }
 
@@ -108,6 +108,8 @@ async function route(control: HostControl, call: string, { pathname, searchParam
   else if (call === 'GET /v1/host/ok-to-stop') reply(response, 200, await control.okToStop())
   else if (post && pathname === '/v1/host/maintenance') await maintenance(control, query, response)
   else if (post && pathname === '/v1/host/copies') reply(response, 200, await copies(control, query))
+  else if (call === 'GET /v1/peers') reply(response, 200, control.peers())
+  else if (post && peerPath.test(pathname)) reply(response, 200, await peer(control, pathname, query))
   else if (post && action === 'resize') reply(response, 200, await control.resize(volume))
   else if (post && action === 'cache') reply(response, 200, await control.cache(volume, cacheActionOf(query.get('action'))))
   else if (post && action === 'discard-dirty') reply(response, 200, await control.discardDirty(acceptedFor(volume, query.get('accept'))))
@@ -119,6 +121,17 @@ async function route(control: HostControl, call: string, { pathname, searchParam
   else if (post && pathname === '/v1/freeze') await stream(response, (progress) => control.freeze(choiceOf(query), leaseOf(query.get('lease')), progress))
   else if (post && pathname === '/v1/thaw') reply(response, 200, await control.thaw(choiceOf(query)))
   else throw new Failure(EXIT.usage, `${call} is not part of the control API`)
+}
+
+const peerPath = /^\/v1\/peers\/([a-z0-9][a-z0-9-]{0,62})\/(add|revoke)$/
+
+function peer(control: HostControl, pathname: string, query: URLSearchParams): Promise<PeerChange> {
+  const [, name = '', action = ''] = peerPath.exec(pathname)!
+  if (action === 'revoke') return control.revokePeer(name, query.get('force') === 'yes')
+  const address = query.get('address'), faultDomain = query.get('fault-domain')
+  if (address === null) throw new Failure(EXIT.usage, 'address must be that of the host, "host:port" or "[ipv6]:port"')
+  if (faultDomain !== null && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(faultDomain)) throw new Failure(EXIT.usage, 'fault-domain must be a name: letters, digits, ".", "_" and "-", at most 64')
+  return control.addPeer({ name, address, faultDomain })
 }
 
 /** What cannot be undone is not done by half a call. */

@@ -120,7 +120,8 @@ export type OwnershipEvent =
   | { readonly type: 'sealFailed'; readonly epoch: Epoch; readonly member: Member; readonly busy: boolean; readonly reason: string }
   | { readonly type: 'swapped'; readonly outcome: 'won' | 'lost' | 'unknown' }
   | { readonly type: 'backingFlushed'; readonly ok: boolean }
-  | { readonly type: 'members'; readonly reachable: readonly Member[]; readonly leaving?: readonly string[] }
+  /** `replicas`: who may hold copies from here on, best first; absent: as before. */
+  | { readonly type: 'members'; readonly reachable: readonly Member[]; readonly leaving?: readonly string[]; readonly replicas?: readonly string[] }
   | { readonly type: 'exempt'; readonly exemption: Exemption | null }
   /** Little is dirty any more: now it is drained, if a member leaves that nobody can replace. */
   | { readonly type: 'letGo' }
@@ -199,7 +200,7 @@ function missingCopies(s: OwnershipState): string {
   const copies = s.claim!.set.filter((m) => m.host !== s.self.host).length
   const missing = s.policy.replicas.filter((h) => !s.claim!.set.some((m) => m.host === h))
   const leaving = missing.filter((h) => s.leaving.includes(h)), away = missing.filter((h) => !s.leaving.includes(h))
-  const why = [...(away.length > 0 || leaving.length === 0 ? [`${away.join(', ') || 'no other host'} not reachable`] : []), ...(leaving.length > 0 ? [`${leaving.join(', ')} in maintenance`] : [])]
+  const why = [...(away.length > 0 ? [`${away.join(', ')} not reachable`] : leaving.length === 0 ? ['there is no other host for one'] : []), ...(leaving.length > 0 ? [`${leaving.join(', ')} in maintenance`] : [])]
   return `${copies} of ${s.policy.copies} copies: ${why.join(', ')}`
 }
 
@@ -239,7 +240,7 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'sealFailed': onSealFailed(s, event.epoch, event.member, event.busy, event.reason, env, out); break
     case 'swapped': onSwapped(s, event.outcome, out); break
     case 'backingFlushed': onBackingFlushed(s, event.ok, env, out); break
-    case 'members': onMembers(s, event.reachable, event.leaving ?? []); break
+    case 'members': onMembers(s, event.reachable, event.leaving ?? [], event.replicas ?? s.policy.replicas); break
     case 'exempt': s.exemption = event.exemption; break
     case 'letGo': s.lettingGo = mustLetGo(s); break
     case 'late': s.late.set(event.host, env.nowMs); break
@@ -688,12 +689,13 @@ function resume(s: OwnershipState, claim: Claim, env: Env, out: OwnershipEffect[
 
 // --- the outside world -------------------------------------------------------------------------------------------------
 
-function onMembers(s: OwnershipState, reachable: readonly Member[], leaving: readonly string[]): void {
+function onMembers(s: OwnershipState, reachable: readonly Member[], leaving: readonly string[], replicas: readonly string[]): void {
   for (const m of reachable) {
     if (!s.reachable.some((r) => sameMember(r, m))) s.late.delete(m.host)
   }
   s.reachable = reachable
   s.leaving = leaving
+  s.policy = { ...s.policy, replicas }
   s.lettingGo &&= mustLetGo(s)
 }
 

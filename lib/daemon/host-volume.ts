@@ -31,7 +31,6 @@ export interface VolumeSetup {
   readonly config: VolumeConfig
   readonly timing: HostConfig['timing']
   readonly danger: HostConfig['danger_zone']
-  readonly peers: readonly string[]
   readonly domains: Domains
   /** Null without a fence command. */
   readonly fence: Fence | null
@@ -90,7 +89,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   const volume: Volume = new Volume({
     name: config.name, guest: guestView(config, opened), readOnly: config.read_only,
     policy: {
-      mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: config.replicas ?? setup.peers,
+      mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: host.replicasOf(config.replicas),
       domains: config.replicas === undefined ? setup.domains : null,
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
       fences: setup.fence !== null,
@@ -99,7 +98,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     maxDirtyAgeMs: config.max_dirty_age ?? null, quotaBytes: config.quota ?? null,
   }, {
     holder: host.holder, backing: opened.backing, cutMemory: host.cutMemory, group: config.domain === undefined ? null : host.groupOf(config.domain), journal, clean, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),
-    reachable: () => host.reachable(), leaving: () => host.leaving(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    reachable: () => host.reachable(), leaving: () => host.leaving(), replicas: () => host.replicasOf(config.replicas), cutOff: () => host.cutOff(), nowMs: native.bootTimeMs, info: (m) => log.info(m), warn: (m) => log.warn(m),
     fence: setup.fence === null ? null : (owner, epoch) => setup.fence!.run({
       volume: config.name, owner, epoch, wanted: () => volume.claim?.epoch === epoch && volume.driver.state.attempt?.kind === 'take',
     }),
@@ -135,7 +134,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   return {
     volume, clean, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs,
     requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,
-    claimedId: async () => volume.id ?? (await store.read().catch(() => null))?.volume ?? null,
+    claimedId: async () => volume.id ?? (await store.read().catch(() => null))?.volume ?? null, claim: () => store.read(),
     errors: () => opened.backing.errorGeneration, closeImage: () => opened.detach(), reopenImage: () => opened.reopen(),
     stop: async (timeoutMs) => {
       served.close()

@@ -1,12 +1,13 @@
 /**
  * One running host: its region, its holder and replica, its peers and its volumes, and who gets which message.
  */
-import type { Member } from '../core/claim.js'
+import { formatAddress, parseAddress } from '../config/units.js'
+import type { Claim, Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { crowding, type Domains } from '../core/placement.js'
 import { won as toWon } from '../core/units.js'
 import type {
-  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest,
+  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest,
   TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../ports/control.js'
 import type {
@@ -25,6 +26,8 @@ import { RecordSource } from '../replica/record-source.js'
 import { Replica } from '../replica/replica.js'
 import type { Volume } from '../volume/volume.js'
 import type { Maintenance } from './maintenance.js'
+import type { Membership } from './membership.js'
+import { viewOfRevocation } from './revocation.js'
 import { reasonsToStay } from './ok-to-stop.js'
 import { HostScrub } from './scrub.js'
 import { VERSION } from './version.js'
@@ -50,6 +53,8 @@ export interface HostedVolume {
   readonly domain: string | null
   /** The volume's id, also of one whose first claim another host made after this one had looked; null: no claim that can be read. */
   claimedId(): Promise<string | null>
+  /** As it is on the shared storage now. */
+  claim(): Promise<Claim | null>
   /** Resolves when nothing here has the image open, so that another host may open it. */
   closeImage(): Promise<void>
   /** The backing's size, as it is now, is seen afterwards. */
@@ -59,7 +64,7 @@ export interface HostedVolume {
 export interface HostParts {
   readonly region: FileRegion
   readonly network: PeerNetwork | null
-  readonly peerAddresses: ReadonlyMap<string, string>
+  readonly membership: Membership
   /** By host, this one included. */
   readonly domains: Domains
   readonly writeCache: string
@@ -135,6 +140,28 @@ export class Host implements PeerHandler, HostControl {
     this.#membersChanged()
   }
 
+  replicasOf(chosen: readonly string[] | undefined): readonly string[] {
+    const { peers } = this.#parts.membership.following, names = peers.map(({ name }) => name)
+    return chosen === undefined ? names : chosen.filter((name) => !this.cutOff().includes(name))
+  }
+
+  cutOff(): readonly string[] { return this.#parts.membership.following.cutOff }
+
+  /** The record of members names others now; or still does not name this host. */
+  followed(): void {
+    this.#membersChanged()
+    if (this.#parts.membership.following.selfRevoked) void this.#reconcile()
+  }
+
+  /** Nobody tells a revoked host what it need not hold any more: the claims do, of the volumes that it knows. */
+  async #reconcile(): Promise<void> {
+    for (const { volume, claim } of this.#volumes.values()) {
+      if (volume.serving) continue
+      const found = await claim().catch(() => null)
+      if (found !== null && !volume.serving) this.replica.claimRead(found)
+    }
+  }
+
   #membersChanged(): void { for (const { volume } of this.#volumes.values()) volume.membersChanged() }
 
   acceptedChanged(peer: AcceptedPeer): void {
@@ -203,7 +230,7 @@ export class Host implements PeerHandler, HostControl {
   // --- control -----------------------------------------------------------------------------------------------------------------
 
   status(): HostStatus {
-    const { region, network, peerAddresses, domains, writeCache } = this.#parts
+    const { region, network, membership, domains, writeCache } = this.#parts
     const owned = new Set([...this.#volumes.values()].filter((h) => h.volume.serving).map((h) => h.volume.id!))
     return {
       host: region.host, faultDomain: domains.get(region.host) ?? null, incarnation: region.incarnation, version: VERSION,
@@ -211,14 +238,16 @@ export class Host implements PeerHandler, HostControl {
         path: region.path, sizeBytes: region.segmentBytes * region.segmentCount, freeBytes: region.segmentBytes * region.freeSegments,
         appendedBytes: region.appendedBytes, writeCache,
       },
-      peers: [...peerAddresses].map(([host, address]) => {
+      peers: membership.following.peers.map(({ name: host, at }) => {
         const dialed = network?.dialed.get(host)
         return {
-          host, address, dialed: (dialed?.incarnation ?? null) !== null,
+          host, address: formatAddress(at), dialed: (dialed?.incarnation ?? null) !== null,
           accepted: (network?.accepted.get(host)?.incarnation ?? null) !== null, incarnation: dialed?.incarnation ?? null, maintenance: this.#leaving.has(host),
           faultDomain: domains.get(host) ?? null,
         }
       }),
+      members: membership.store === null ? null
+        : { store: membership.store, generation: membership.generation, problem: membership.problem, selfRevoked: membership.following.selfRevoked },
       volumes: [...this.#volumes.values()].map((hosted) => volumeStatus(hosted, (owner, set, hosts) => crowding(owner, set, hosts, this.reachable().map((m) => m.host), domains))), waiting: [...this.#waiting.values()],
       scrub: this.scrubs.last, maintenance: this.#parts.maintenance.on, replicas: this.holder.held(owned),
     }
@@ -304,6 +333,38 @@ export class Host implements PeerHandler, HostControl {
     const volumes = [...this.#volumes.values()].map(({ volume }) => volume).filter((volume) => volume.fewerCopiesForMs !== null)
     for (const volume of volumes) volume.endExemption()
     return Promise.resolve({ host: this.holder.self.host, volumes: volumes.map(({ name }) => name), forMs: 0 })
+  }
+
+  // --- members -----------------------------------------------------------------------------------------------------------------
+
+  peers(): PeerList {
+    const { membership } = this.#parts, { self } = this.holder, reachable = this.reachable(), listed = membership.members?.hosts ?? []
+    const onlyConfigured = membership.following.peers.filter(({ name }) => !listed.some((host) => host.name === name))
+    return {
+      store: membership.store, generation: membership.generation, problem: membership.problem,
+      hosts: [...listed, ...onlyConfigured].map((host) => ({
+        name: host.name, address: formatAddress(host.at), faultDomain: host.faultDomain ?? null, incarnation: host.incarnation ?? null, revoked: host.revoked === true,
+        onlyConfigured: onlyConfigured.includes(host), connected: host.name === self.host ? null : reachable.some((m) => m.host === host.name),
+      })),
+    }
+  }
+
+  async addPeer({ name, address, faultDomain }: PeerAddition): Promise<PeerChange> {
+    const { membership } = this.#parts, at = parseAddress(address)
+    if (at === null) throw new Failure(EXIT.usage, `"${address}" is no address; it must be "host:port" or "[ipv6]:port" (nothing was changed)`)
+    const changed = await membership.add({ name, at, ...(faultDomain === null ? {} : { faultDomain }) })
+    return { name, generation: membership.generation, changed, unknown: [] }
+  }
+
+  async revokePeer(name: string, force: boolean): Promise<PeerChange> {
+    const { membership } = this.#parts, hosted = [...this.#volumes.values()]
+    const { reasons, unknown } = await viewOfRevocation(name, this.holder.self.host, hosted.map(({ volume }) => volume),
+      (volume) => hosted.find((each) => each.volume === volume)!.claim())
+    if (reasons.length > 0 && !force) {
+      throw new Failure(EXIT.unsafe, `${name} was not revoked: ${reasons.join('; ')}; "holdfast host maintenance on" there first, or --force when it is gone for good (nothing was changed)`)
+    }
+    const changed = await membership.revoke(name)
+    return { name, generation: membership.generation, changed, unknown }
   }
 
   /** It was drained, and its guest makes new dirty data. */

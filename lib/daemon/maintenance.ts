@@ -9,12 +9,16 @@ import { EXIT, Failure } from '../core/failure.js'
 
 const STATE = '/var/lib/holdfast'
 
+/** What a host notes for itself beside its region. */
+export const noteBeside = (regionPath: string, host: string, ending: string): string =>
+  lstatSync(regionPath).isFile() ? `${regionPath}.${ending}` : join(STATE, `${host}.${ending}`)
+
 export class Maintenance {
   readonly path: string
   #on: boolean
 
   constructor(regionPath: string, host: string) {
-    this.path = lstatSync(regionPath).isFile() ? `${regionPath}.maintenance` : join(STATE, `${host}.maintenance`)
+    this.path = noteBeside(regionPath, host, 'maintenance')
     this.#on = existsSync(this.path)
   }
 

@@ -3,19 +3,20 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
 import { ClaimWorkers } from '../claim/claim-workers.js'
+import { MembersStore } from '../claim/members-store.js'
 import type { HostConfig } from '../config/schema.js'
 import { ControlServer } from '../control/server.js'
 import type { Logger } from '../control/log.js'
 import { EXIT, Failure } from '../core/failure.js'
-import type { Domains } from '../core/placement.js'
 import { CpuLatency } from '../io/cpu-latency.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
-import { WsPeerNetwork, type TlsFiles } from '../peer/network.js'
+import { WsPeerNetwork, type PeerAddress, type TlsFiles } from '../peer/network.js'
 import { openRegion } from '../region/region.js'
 import { Fence } from './fence.js'
 import { Host } from './host.js'
-import { Maintenance } from './maintenance.js'
+import { Maintenance, noteBeside } from './maintenance.js'
+import { Membership } from './membership.js'
 import { writeCacheBelow } from '../io/write-cache.js'
 import { VolumeStarts } from './volume-starts.js'
 
@@ -33,22 +34,32 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   const region = await openRegion(ring, config.region.path, {
     host: config.host.name, sizeBytes: config.region.size ?? null, segmentBytes: config.region.segment_size, progress, trustSummaries: !config.region.verify,
   })
+  const claims = new ClaimWorkers(config.host.name, log)
+  const membership = await startMembership(config, region.incarnation, claims, log)
+  const addresses = (): PeerAddress[] => membership.following.peers.map(({ name, at }) => ({ host: name, ...at }))
   const network = config.replication === undefined ? null : new WsPeerNetwork({
-    host: config.host.name, incarnation: region.incarnation, listen: config.replication.listen ?? null,
-    peers: config.peer.map((p) => ({ host: p.name, ...p.address })), tls,
+    host: config.host.name, incarnation: region.incarnation, listen: config.replication.listen ?? null, peers: addresses(), tls,
+    members: { generation: () => membership.generation, newer: () => void membership.look() },
     info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
-  const domains = domainsOf(config)
+  const domains = new Map<string, string>()
+  learnDomains(domains, config, membership)
+  network?.follow(addresses(), membership.following.revoked)
   const host = new Host({
-    region, network, domains, peerAddresses: new Map(config.peer.map((p) => [p.name, `${p.address.address}:${p.address.port}`])),
+    region, network, membership, domains,
     writeCache: writeCacheBelow(config.region.path) ?? 'unknown', maintenance: new Maintenance(config.region.path, config.host.name), log,
   })
   if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
+  membership.onChange(({ revoked }) => {
+    learnDomains(domains, config, membership)
+    network?.follow(addresses(), revoked)
+    host.followed()
+  })
   await network?.start(host)
   const starts = new VolumeStarts(host, log), { running } = starts
-  const claims = new ClaimWorkers(config.host.name, log)
   const control = new ControlServer(config.host.control_socket, host)
   const stop = async (): Promise<readonly string[]> => {
+    membership.stop()
     await host.scrubs.stop()
     await host.stopCopies()
     await fence?.stop()
@@ -66,9 +77,10 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     return running.filter((_, i) => !clean[i]).map((hosted) => hosted.volume.name)
   }
   try {
-    const peers = config.peer.map((p) => p.name)
-    await starts.startAll(config.volume.map((volume) => ({ config: volume, timing: config.timing, danger: config.danger_zone, peers, domains, fence, claims })))
+    await starts.startAll(config.volume.map((volume) => ({ config: volume, timing: config.timing, danger: config.danger_zone, domains, fence, claims })))
     await control.start()
+    // With the volumes that were not there when the record was read.
+    host.followed()
     if ((config.region.scrub_every ?? 0) > 0) host.scrubs.every(config.region.scrub_every!)
   } catch (error) {
     await stop().catch(() => undefined)
@@ -77,8 +89,23 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   return { host, stop }
 }
 
-const domainsOf = ({ host, peer }: HostConfig): Domains =>
-  new Map([host, ...peer].flatMap(({ name, fault_domain: domain }) => domain === undefined ? [] : [[name, domain]]))
+/** The record of members may know more than the configuration, and later. */
+function learnDomains(domains: Map<string, string>, { host, peer }: HostConfig, membership: Membership): void {
+  for (const { name, fault_domain: domain } of [host, ...peer]) if (domain !== undefined) domains.set(name, domain)
+  for (const { name, faultDomain } of membership.following.peers) if (faultDomain != null) domains.set(name, faultDomain)
+}
+
+/** With the record, when it could be read in time; else with what was known last. Throws Failure(config) for a place that is not fit. */
+async function startMembership({ host, cluster, replication, peer, region }: HostConfig, incarnation: string, claims: ClaimWorkers, log: Logger): Promise<Membership> {
+  const place = cluster.store
+  const membership = new Membership({
+    self: host.name, incarnation, at: replication?.advertise ?? replication?.listen ?? null, bootstrap: peer.map(({ name, address }) => ({ name, at: address })),
+    store: place === undefined ? null : { place, record: new MembersStore(claims.members(place)) }, note: noteBeside(region.path, host.name, 'members'), log,
+  })
+  // At the same time: each may wait for a storage that hangs.
+  await Promise.all([...(place === undefined ? [] : [claims.refuseUnfit(place)]), membership.start()])
+  return membership
+}
 
 function keepAwake(log: Logger): CpuLatency | null {
   try {

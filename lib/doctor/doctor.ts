@@ -27,7 +27,8 @@ const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? ''
 
 /** Volumes may share a claim directory, which is tried once. */
 async function volumes(config: HostConfig, runs: boolean): Promise<Finding[]> {
-  const findings: Finding[] = [], claims = new Map<string, string[]>()
+  // The record of members is kept as claims are, and may be in the same place.
+  const findings: Finding[] = [], claims = new Map<string, string[]>(config.cluster.store === undefined ? [] : [[config.cluster.store, []]])
   for (const volume of config.volume) {
     findings.push(...await guarded(`volume ${volume.name}`, async () => {
       const found = await checkVolume(volume, config)
@@ -36,7 +37,7 @@ async function volumes(config: HostConfig, runs: boolean): Promise<Finding[]> {
     }))
   }
   for (const [directory, names] of claims) {
-    findings.push(...await checkClaims(directory, names.length === 1 ? `volume ${names[0]}` : 'claims', config.host.name, runs))
+    findings.push(...await checkClaims(directory, names.length === 0 ? 'members' : names.length === 1 ? `volume ${names[0]}` : 'claims', config.host.name, runs))
   }
   return findings
 }

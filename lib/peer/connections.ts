@@ -49,7 +49,7 @@ export class Accepted<L extends Link> implements AcceptedPeer {
     }
   }
 
-  close(): void { this.#link?.close(STOPS) }
+  close(reason = STOPS): void { this.#link?.close(reason) }
 }
 
 interface Waiter { readonly resolve: (answer: RawAnswer) => void; readonly reject: (error: Error) => void; readonly timer: NodeJS.Timeout }
@@ -123,5 +123,5 @@ export class Dialed<L extends Link> implements DialedPeer {
 
   acknowledge(message: Acknowledgement): void { this.#link?.send(0, message) }
 
-  stop(): void { this.#link?.close(STOPS) }
+  stop(reason = STOPS): void { this.#link?.close(reason) }
 }

@@ -13,7 +13,7 @@ const u32 = natural.max(0xffffffff)
 const at = { volume, epoch: natural.min(1) }
 
 const schema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('hello'), protocol: natural, host, incarnation }),
+  z.strictObject({ type: z.literal('hello'), protocol: natural, host, incarnation, members: natural.min(1).optional() }),
   z.strictObject({ type: z.literal('open'), claim: claimSchema }),
   z.strictObject({ type: z.literal('claimChanged'), claim: claimSchema }),
   z.strictObject({ type: z.literal('flush'), ...at, won: natural }),

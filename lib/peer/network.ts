@@ -15,18 +15,24 @@ import { Accepted, Dialed } from './connections.js'
 
 export interface TlsFiles { readonly certificate: Buffer; readonly key: Buffer; readonly ca: Buffer }
 
+export interface PeerAddress { readonly host: string; readonly address: string; readonly port: number }
+
 export interface NetworkOptions {
   readonly host: string
   readonly incarnation: string
   readonly listen: { readonly address: string; readonly port: number } | null
-  readonly peers: readonly { readonly host: string; readonly address: string; readonly port: number }[]
+  readonly peers: readonly PeerAddress[]
   /** Null: plain, which the configuration allows only on loopback or when it says `insecure`. */
   readonly tls: TlsFiles | null
+  /** Generation of the record of members that this host follows, 0 for none; and what to do when a peer knows a newer one. */
+  readonly members?: { generation(): number; newer(generation: number): void }
   readonly info: (message: string) => void
   readonly warn: (message: string) => void
 }
 
 const PROTOCOL = 1
+/** HTTP status for a host that was revoked. */
+const REVOKED = 403
 const wsOptions = { perMessageDeflate: false, maxPayload: limits.frameBytesMax, skipUTF8Validation: true } as const
 
 /** DNS names in a certificate's subjectAltName. */
@@ -37,7 +43,10 @@ export class WsPeerNetwork implements PeerNetwork {
   readonly dialed = new Map<string, DialedHost>()
   readonly accepted = new Map<string, Accepted<Channel>>()
   readonly #options: NetworkOptions
-  readonly #hello: Hello
+  #peers: readonly PeerAddress[]
+  #revoked = new Set<string>()
+  /** Hosts whose refusal was said, which they ask for again and again. */
+  readonly #refused = new Set<string>()
   #handler: PeerHandler | null = null
   #server: Server | null = null
   /** Every connection to the server, also those that have not said who they are yet. */
@@ -45,7 +54,7 @@ export class WsPeerNetwork implements PeerNetwork {
 
   constructor(options: NetworkOptions) {
     this.#options = options
-    this.#hello = { type: 'hello', protocol: PROTOCOL, host: options.host, incarnation: options.incarnation }
+    this.#peers = options.peers
     for (const peer of options.peers) this.accepted.set(peer.host, new Accepted<Channel>(peer.host))
   }
 
@@ -55,10 +64,36 @@ export class WsPeerNetwork implements PeerNetwork {
   async start(handler: PeerHandler): Promise<void> {
     this.#handler = handler
     if (this.#options.listen !== null) await this.#listen(this.#options.listen.address, this.#options.listen.port)
-    for (const peer of this.#options.peers) {
-      const dialed = new DialedHost(peer, this.#options, this.#hello, handler)
-      this.dialed.set(peer.host, dialed)
-      dialed.dial()
+    for (const peer of this.#peers) this.#dial(peer, handler)
+  }
+
+  #dial(peer: PeerAddress, handler: PeerHandler): void {
+    const dialed = new DialedHost(peer, this.#options, handler)
+    this.dialed.set(peer.host, dialed)
+    dialed.dial()
+  }
+
+  /** These are the peers from here on, and nobody else: who is not among them is cut off. `revoked`: hosts that are told why. */
+  follow(peers: readonly PeerAddress[], revoked: readonly string[]): void {
+    this.#peers = peers
+    this.#revoked = new Set(revoked)
+    for (const host of this.#refused) if (!this.#revoked.has(host)) this.#refused.delete(host)
+    const why = (host: string): string => this.#revoked.has(host) ? `${host} was revoked` : `${host} is no peer any more`
+    // Out of the maps first: nobody sends there any more, and who comes meanwhile is refused.
+    for (const [host, dialed] of this.dialed) {
+      const now = peers.find((peer) => peer.host === host)
+      if (now !== undefined && urlOf(now, this.#options) === dialed.url) continue
+      this.dialed.delete(host)
+      dialed.stop(now === undefined ? why(host) : 'it has another address now')
+    }
+    for (const [host, accepted] of this.accepted) {
+      if (peers.some((peer) => peer.host === host)) continue
+      this.accepted.delete(host)
+      accepted.close(why(host))
+    }
+    for (const peer of peers) {
+      if (!this.accepted.has(peer.host)) this.accepted.set(peer.host, new Accepted<Channel>(peer.host))
+      if (this.#handler !== null && !this.dialed.has(peer.host)) this.#dial(peer, this.#handler)
     }
   }
 
@@ -81,25 +116,40 @@ export class WsPeerNetwork implements PeerNetwork {
     const sockets = new WebSocketServer({ noServer: true, ...wsOptions })
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       const names = tls === null ? null : namesIn((socket as TLSSocket).getPeerCertificate())
+      const gone = names?.find((name) => this.#revoked.has(name))
+      if (gone !== undefined && !names!.some((name) => this.accepted.has(name))) {
+        this.#refuseRevoked(gone, socket.remoteAddress ?? '?')
+        socket.on('error', () => socket.destroy()).once('finish', () => socket.destroy())
+        socket.end(`HTTP/1.1 ${REVOKED} Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+        return
+      }
       sockets.handleUpgrade(request, socket, head, (ws) => {
         socket.setNoDelay(true)
         this.#accept(ws, names, socket.remoteAddress ?? '?')
       })
     })
     await new Promise<void>((resolve, reject) => {
-      server.once('error', (error) => reject(new Failure(EXIT.config, `cannot listen on ${address}:${port}: ${error.message}; choose another address in replication.listen`, { cause: error })))
+      server.once('error', (error) => reject(new Failure(EXIT.config, `cannot listen on ${address.includes(':') ? `[${address}]` : address}:${port}: ${error.message}; choose another address in replication.listen`, { cause: error })))
       server.listen(port, address, resolve)
     })
     this.#server = server
   }
 
+  /** Once: it tries again and again. */
+  #refuseRevoked(host: string, from: string): void {
+    if (!this.#refused.has(host)) this.#options.warn(`refused ${host} at ${from}, and will go on doing so: it was revoked`)
+    this.#refused.add(host)
+  }
+
   #accept(ws: WebSocket, names: readonly string[] | null, from: string): void {
     let peer: Accepted<Channel> | null = null
     const refuse = (why: string): boolean => { this.#options.warn(`refused a connection from ${from}: ${why}`); return false }
-    const channel: Channel = new Channel(ws, this.#hello, {
+    const channel: Channel = new Channel(ws, helloOf(this.#options), {
       hello: (hello) => {
         if (hello.protocol !== PROTOCOL) return refuse(`it speaks protocol ${hello.protocol}, this release ${PROTOCOL}`)
         if (names !== null && !names.includes(hello.host)) return refuse(`it calls itself ${hello.host}, its certificate says ${names.join(', ') || 'nothing'}`)
+        if (this.#revoked.has(hello.host)) { this.#refuseRevoked(hello.host, from); return false }
+        noteMembers(hello, this.#options)
         const known = this.accepted.get(hello.host)
         if (known === undefined) return refuse(`${hello.host} is not among the configured peers`)
         peer = known
@@ -128,10 +178,23 @@ export class WsPeerNetwork implements PeerNetwork {
   }
 }
 
+const helloOf = ({ host, incarnation, members }: NetworkOptions): Hello => {
+  const generation = members?.generation() ?? 0
+  // Only where there is a record: a release that does not know the field ends the connection.
+  return { type: 'hello', protocol: PROTOCOL, host, incarnation, ...(generation === 0 ? {} : { members: generation }) }
+}
+
+/** Also when who says it is not a peer yet: this may be the very change that makes it one. */
+function noteMembers(hello: Hello, { members }: NetworkOptions): void {
+  if (members !== undefined && (hello.members ?? 0) > members.generation()) members.newer(hello.members!)
+}
+
+const urlOf = ({ address, port }: PeerAddress, { tls }: NetworkOptions): string =>
+  `${tls === null ? 'ws' : 'wss'}://${address.includes(':') ? `[${address}]` : address}:${port}/`
+
 class DialedHost extends Dialed<Channel> {
-  readonly #url: string
+  readonly url: string
   readonly #options: NetworkOptions
-  readonly #hello: Hello
   /** Of the connection that is up or being made. */
   #socket: WebSocket | null = null
   #connectedAtMs = 0
@@ -140,12 +203,10 @@ class DialedHost extends Dialed<Channel> {
   #stopped = false
   #complained = ''
 
-  constructor(peer: NetworkOptions['peers'][number], options: NetworkOptions, hello: Hello, handler: PeerHandler) {
+  constructor(peer: PeerAddress, options: NetworkOptions, handler: PeerHandler) {
     super(peer.host, handler)
-    const address = peer.address.includes(':') ? `[${peer.address}]` : peer.address
-    this.#url = `${options.tls === null ? 'ws' : 'wss'}://${address}:${peer.port}/`
+    this.url = urlOf(peer, options)
     this.#options = options
-    this.#hello = hello
   }
 
   dial(): void {
@@ -157,7 +218,7 @@ class DialedHost extends Dialed<Channel> {
       checkServerIdentity: (_name: string, certificate: PeerCertificate) => namesIn(certificate).includes(this.host) ? undefined
         : new Error(`the certificate there names ${namesIn(certificate).join(', ') || 'nobody'} instead of ${this.host}`),
     }
-    const ws = new WebSocket(this.#url, {
+    const ws = new WebSocket(this.url, {
       ...wsOptions, handshakeTimeout: limits.handshakeTimeoutMs, followRedirects: false,
       ...(tls === null ? {} : { cert: tls.certificate, key: tls.key, ca: tls.ca, minVersion: 'TLSv1.3' as const, ...identity }),
     })
@@ -167,7 +228,11 @@ class DialedHost extends Dialed<Channel> {
       opened = true
       this.#opened(ws)
     })
-    ws.on('error', (error: Error) => { if (!opened && !this.#stopped) this.#complain(`${this.host} cannot be reached at ${this.#url}: ${error.message}`) })
+    ws.on('error', (error: Error) => {
+      if (opened || this.#stopped) return
+      this.#complain(error.message.endsWith(`response: ${REVOKED}`) ? `${this.host} refuses this host, which was revoked there; "holdfast peer list" shows who belongs to the cluster`
+        : `${this.host} cannot be reached at ${this.url}: ${error.message}`)
+    })
     ws.once('close', () => { if (!opened) this.#again() })
   }
 
@@ -178,12 +243,13 @@ class DialedHost extends Dialed<Channel> {
   }
 
   #opened(ws: WebSocket): void {
-    const channel: Channel = new Channel(ws, this.#hello, {
+    const channel: Channel = new Channel(ws, helloOf(this.#options), {
       hello: (hello) => {
         if (hello.protocol !== PROTOCOL || hello.host !== this.host) {
-          this.#complain(`${this.#url} is ${hello.host} with protocol ${hello.protocol}, expected ${this.host} with ${PROTOCOL}`)
+          this.#complain(`${this.url} is ${hello.host} with protocol ${hello.protocol}, expected ${this.host} with ${PROTOCOL}`)
           return false
         }
+        noteMembers(hello, this.#options)
         this.#connectedAtMs = performance.now()
         this.#complained = ''
         this.#options.info(`connected to ${this.host}`)
@@ -211,10 +277,10 @@ class DialedHost extends Dialed<Channel> {
     this.#timer = setTimeout(() => this.dial(), waitMs)
   }
 
-  override stop(): void {
+  override stop(reason?: string): void {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
-    super.stop()
+    super.stop(reason)
     this.#socket?.terminate()
   }
 }

@@ -33,11 +33,19 @@ export async function initCluster(directory: string): Promise<void> {
   await chmod(key, 0o600)
 }
 
+/** As in a configuration, an IPv6 address may stand in brackets. */
+function alternativeName(text: string): string {
+  const address = text.replace(/^\[(.*)\]$/, '$1')
+  if (isIP(address) !== 0 && !address.includes('%')) return `IP:${address}`
+  if (/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(address)) return `DNS:${address}`
+  throw new Failure(EXIT.usage, `"${text}" is neither a name nor an IP address; leave the port away (nothing was issued)`)
+}
+
 /** Issues a certificate whose DNS name is the host id: peers are who their certificate says. */
 export async function issueHost(directory: string, host: string, addresses: readonly string[], days: number = HOST_DAYS): Promise<HostFiles> {
   const file = (name: string): string => join(directory, name)
   if (!existsSync(file('ca.key'))) throw new Failure(EXIT.config, `${file('ca.key')} does not exist; run "holdfast pki init" there first`)
-  const names = [`DNS:${host}`, ...addresses.map((a) => `${isIP(a) ? 'IP' : 'DNS'}:${a}`)]
+  const names = [`DNS:${host}`, ...addresses.map(alternativeName)]
   const extensions = file(`${host}.ext`), request = file(`${host}.csr`)
   await writeFile(extensions, `basicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=${names.join(',')}\n`)
   try {

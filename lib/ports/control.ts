@@ -100,6 +100,8 @@ export interface HostStatus {
   readonly version: string
   readonly region: { readonly path: string; readonly sizeBytes: number; readonly freeBytes: number; readonly appendedBytes: number; readonly writeCache: string }
   readonly peers: readonly { readonly host: string; readonly address: string; readonly dialed: boolean; readonly accepted: boolean; readonly incarnation: string | null; readonly maintenance: boolean; readonly faultDomain: string | null }[]
+  /** Null without cluster.store. `generation` 0: no record yet; `problem`: why it cannot be read now, so that the last known one goes on. */
+  readonly members: { readonly store: string; readonly generation: number; readonly problem: string | null; readonly selfRevoked: boolean } | null
   readonly volumes: readonly VolumeStatus[]
   /** Volumes that cannot be started yet, because their storage does not answer; tried again. */
   readonly waiting: readonly { readonly name: string; readonly socket: string; readonly reason: string }[]
@@ -219,6 +221,37 @@ export interface MaintenanceResult extends StopAnswer { readonly on: boolean; re
 /** Volumes for which fewer copies will do for this long, or (0) not any more. */
 export interface CopiesResult { readonly host: string; readonly volumes: readonly string[]; readonly forMs: number }
 
+export interface PeerList {
+  /** Null without cluster.store. */
+  readonly store: string | null
+  /** 0: there is no record. */
+  readonly generation: number
+  /** Why the record could not be read last; null: it could. */
+  readonly problem: string | null
+  readonly hosts: readonly {
+    readonly name: string
+    readonly address: string
+    readonly faultDomain: string | null
+    readonly incarnation: string | null
+    readonly revoked: boolean
+    /** Only the configuration of the host that was asked names it. */
+    readonly onlyConfigured: boolean
+    /** With the host that was asked, in both directions; null: it is that host, or none was asked. */
+    readonly connected: boolean | null
+  }[]
+}
+
+/** `address`: "host:port" or "[ipv6]:port". */
+export interface PeerAddition { readonly name: string; readonly address: string; readonly faultDomain: string | null }
+export interface PeerChange {
+  readonly name: string
+  readonly generation: number
+  /** False: the record says so already. */
+  readonly changed: boolean
+  /** What could not be looked at before. */
+  readonly unknown: readonly string[]
+}
+
 export interface TakeoverRequest {
   /** The owner's host, which an operator has powered off; null: nobody says so. */
   readonly fenced: string | null
@@ -286,4 +319,9 @@ export interface HostControl {
   fewerCopies(least: number, forMs: number): Promise<CopiesResult>
   /** The policies count again. */
   policyCopies(): Promise<CopiesResult>
+  peers(): PeerList
+  /** Into the record of members; also one that was revoked, or has moved. */
+  addPeer(addition: PeerAddition): Promise<PeerChange>
+  /** Cut off for good. `force`: also when it has the only other copy of something. */
+  revokePeer(name: string, force: boolean): Promise<PeerChange>
 }

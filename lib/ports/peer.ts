@@ -17,6 +17,8 @@ export interface Hello {
   readonly protocol: 1
   readonly host: string
   readonly incarnation: string
+  /** Generation of the record of members that the sender follows; absent: none. A hint: the record is the truth. */
+  readonly members?: number
 }
 
 // --- pushes: owner (server) to replica (client) ------------------------------------------------------------------

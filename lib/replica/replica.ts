@@ -179,6 +179,9 @@ export class Replica implements CompletionTarget {
     if (feed !== undefined && feed.claim.epoch < claim.epoch) this.#feeds.delete(claim.volume)
   }
 
+  /** By this host itself, because nobody tells it. */
+  claimRead(claim: Claim): void { this.#claimChanged(claim) }
+
   /** Another host has sealed the volume here: the owner of that epoch learns it, even when it writes nothing. */
   sealed(volume: string, epoch: Epoch, by: string): void {
     const feed = this.#feeds.get(volume)

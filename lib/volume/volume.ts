@@ -73,6 +73,10 @@ export interface VolumeShell {
   reachable(): readonly Member[]
   /** Hosts in maintenance. */
   leaving?(): readonly string[]
+  /** Who may hold copies now, best first; absent: as the policy said at the start. */
+  replicas?(): readonly string[]
+  /** Hosts with which no connection is allowed any more. */
+  cutOff?(): readonly string[]
   /** This host is about to serve: the image is guarded from here on. */
   owned(claim: Claim): Promise<void>
   /** The guest's disk has another size: every front end is told, those that have not started as well. */
@@ -487,7 +491,15 @@ export class Volume implements GuestVolume {
   // --- other hosts ------------------------------------------------------------------------------------------------------------
 
   membersChanged(): void {
-    this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable(), leaving: this.#shell.leaving?.() ?? [] })
+    const replicas = this.#shell.replicas?.()
+    this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable(), leaving: this.#shell.leaving?.() ?? [], ...(replicas === undefined ? {} : { replicas }) })
+    this.#leaveOutCutOff()
+  }
+
+  /** Nothing more comes from there, so it is not waited for until it is late. */
+  #leaveOutCutOff(): void {
+    const hosts = this.#serving ? this.#shell.cutOff?.() ?? [] : []
+    for (const host of hosts) if (this.claim!.set.some((m) => m.host === host)) this.#late(host, 'revoked; no connection with it is allowed any more')
   }
 
   acceptedChanged(peer: AcceptedPeer): void {
@@ -631,6 +643,7 @@ export class Volume implements GuestVolume {
     if (this.#serving) {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
+      this.#leaveOutCutOff()
       this.#letInWhoWaits()
       if (this.#copyArrived) void this.#indexInherited(false)
       this.operations.checkHold()

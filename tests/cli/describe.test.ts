@@ -77,6 +77,13 @@ t.test('fault domains stand behind the hosts, and copies that are too near are s
   t.match(text, new RegExp(`^ {2}TOO NEAR +${near.replace(/[()]/g, '\\$&')}$`, 'm'))
 })
 
+t.test('the record of members that is followed, and one that cannot be', async (t) => {
+  const of = (over: object): string => describeHost(hostStatus({ members: { store: '/san/holdfast', generation: 3, problem: null, selfRevoked: false, ...over } }))
+  t.match(of({}), /^ {2}members +generation 3, \/san\/holdfast\n {2}peer/m)
+  t.match(of({ generation: 0, problem: 'it hangs' }), /^ {2}members +no record yet, \/san\/holdfast; NOT FOLLOWED: it hangs\n/m)
+  t.match(of({ selfRevoked: true }), /^ {2}REVOKED +no other host talks to this one any more; "holdfast peer add" on another host takes it back\n {2}members/m)
+})
+
 t.test('peers by how they are connected, and copies held for others', async (t) => {
   const peer = { host: 'b', address: 'b:1', incarnation: null, faultDomain: null }
   for (const [dialed, accepted, words] of [

@@ -26,7 +26,7 @@ function problems(text: string): string[] {
 t.test('the smallest configuration, and every default', async (t) => {
   t.same(parseConfig(HOST, '/etc/h.toml'), {
     host: { name: 'a', control_socket: '/run/holdfast/control.sock', low_latency: false }, region: { path: '/nvme/region', segment_size: 16777216, verify: true },
-    replication: undefined, peer: [], volume: [], danger_zone: { enabled: false, backing: {} },
+    replication: undefined, cluster: {}, peer: [], volume: [], danger_zone: { enabled: false, backing: {} },
     timing: { renew: 2000, fail_after: 10_000, dead_after: 20_000, quarantine: 60_000, peer_deadline: 5000 },
   })
   t.same(parseConfig(HOST + PEER + VOLUME, '/etc/h.toml').volume, [{

@@ -44,6 +44,17 @@ const cases: Readonly<Record<string, readonly (readonly [text: string, ...proble
     [`${HOST}[replication]\nlisten = "[::1]:7400"\nca = "ca"\n${peer('b', 7401)}`,
       'replication.certificate, replication.key are missing; make them with "holdfast pki", or set replication.insecure = true on a network that nobody else can reach'],
   ],
+  'a record of members: this host can be dialed, and whom it names is not for the file to say': [
+    [`${HOST}[cluster]\nstore = "/san/h"`, 'replication.listen is missing; the peers dial this host as well as it dials them'],
+    [`${HOST}[cluster]\nstore = "/san/h"\n[replication]\nlisten = "[::]:7400"\ninsecure = true\n`,
+      'replication.advertise is missing; replication.listen is every address of this host, and the others need one that they can dial'],
+    [`${HOST}[cluster]\nstore = "/san/h"\n[replication]\nlisten = "0.0.0.0:7400"\nadvertise = "0.0.0.0:7400"\ninsecure = true\n`, 'replication.advertise must be an address that the others can dial'],
+    [`${HOST}[replication]\nadvertise = "[2001:db8::7]:7400"\ninsecure = true\n`, 'replication.advertise needs replication.listen'],
+    [`${HOST}[replication]\nlisten = "[::]:7400"\ninsecure = true\n`],
+    [`${HOST}[cluster]\nstore = "/san/h"\n[replication]\nlisten = "[::]:7400"\nadvertise = "[2001:db8::7]:7400"\ninsecure = true\n${volume('v', 'copies = 2\n')}${volume('w', 'copies = 1\nreplicas = ["x", "y"]')}`],
+    [`${HOST}[cluster]\nstore = "/san/h"\n[replication]\nlisten = "127.0.0.1:7400"\ninsecure = true\n${volume('v', 'copies = 2\nreplicas = ["x"]')}`, 'volume[v].copies = 2 must be at most 1, the number of its replicas'],
+    [`${HOST}[cluster]\nstore = "/san/h"\n[replication]\nlisten = "127.0.0.1:7400"\ninsecure = true\n${volume('v', 'replicas = ["a"]')}`, 'volume[v].replicas names a, which is this host itself'],
+  ],
   'copies need replicas; write-through does not': [
     [HOST + volume('v'), 'volume[v].copies = 1 needs peers, and there are none; add [[peer]] and [replication], or set copies = 0 if acknowledged writes may be lost with this host'],
     [HOST + PEERS + volume('v', 'copies = 2\nreplicas = ["c"]'), 'volume[v].copies = 2 must be at most 1, the number of its replicas'],

@@ -1,7 +1,7 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
 import type {
-  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
@@ -22,7 +22,7 @@ export const hostStatus = (over: Partial<HostStatus> = {}): HostStatus => ({
   host: 'hv07', faultDomain: null, incarnation: 'aad9815c96dcc7c8dc2b99bd2bcc1aaf', version: '0.1.0',
   region: { path: '/nvme/region', sizeBytes: 2 ** 36, freeBytes: 2 ** 35, appendedBytes: 2 ** 30, writeCache: 'write through' },
   peers: [{ host: 'hv09', address: '10.0.0.9:7400', dialed: true, accepted: true, incarnation: 'b'.repeat(32), maintenance: false, faultDomain: null }],
-  volumes: [volumeStatus()], waiting: [], scrub: null, maintenance: false, replicas: [], ...over,
+  members: null, volumes: [volumeStatus()], waiting: [], scrub: null, maintenance: false, replicas: [], ...over,
 })
 
 export class FakeHost implements HostControl {
@@ -66,6 +66,18 @@ export class FakeHost implements HostControl {
   policyCopies(): Promise<CopiesResult> {
     this.asked.push(['copies', 'policy'])
     return Promise.resolve({ host: 'hv07', volumes: ['db01'], forMs: 0 })
+  }
+
+  peers(): PeerList { return { store: '/san/holdfast', generation: 3, problem: null, hosts: [] } }
+
+  addPeer(addition: PeerAddition): Promise<PeerChange> {
+    this.asked.push(['addPeer', addition])
+    return Promise.resolve({ name: addition.name, generation: 4, changed: true, unknown: [] })
+  }
+
+  revokePeer(name: string, force: boolean): Promise<PeerChange> {
+    this.asked.push(['revokePeer', name, force])
+    return Promise.resolve({ name, generation: 5, changed: true, unknown: ['volumes elsewhere'] })
   }
 
   /** What was asked, as the host understood it. */

@@ -100,6 +100,18 @@ t.test('a takeover is told who was fenced and why a loss is accepted, or neither
   t.equal(host.asked.length, 2)
 })
 
+t.test('members of the cluster', async (t) => {
+  const { socket, host } = await started(t)
+  t.match(await call(socket, 'GET', '/v1/peers'), { status: 200, lines: [{ generation: 3 }] })
+  t.match(await call(socket, 'POST', '/v1/peers/hv10/add?address=%5B::1%5D:7400&fault-domain=r1'), { status: 200, lines: [{ name: 'hv10', changed: true }] })
+  t.match(await call(socket, 'POST', '/v1/peers/hv10/revoke'), { status: 200, lines: [{ unknown: ['volumes elsewhere'] }] })
+  await call(socket, 'POST', '/v1/peers/hv10/revoke?force=yes')
+  t.same(host.asked, [['addPeer', { name: 'hv10', address: '[::1]:7400', faultDomain: 'r1' }], ['revokePeer', 'hv10', false], ['revokePeer', 'hv10', true]])
+  for (const path of ['hv10/add', 'hv10/add?address=x:1&fault-domain=a%20b', 'HV/add?address=x:1', 'hv10', 'hv10/remove']) t.match(await call(socket, 'POST', `/v1/peers/${path}`), { status: 404 }, path)
+  t.match(await call(socket, 'GET', '/v1/peers/hv10/revoke'), { status: 404 })
+  t.equal(host.asked.length, 3)
+})
+
 t.test('maintenance, and copies for a time', async (t) => {
   const { socket, host } = await started(t)
   t.match(await call(socket, 'GET', '/v1/host/ok-to-stop'), { status: 200, lines: [{ host: 'hv07', ok: true, reasons: { length: 0 } }] })

@@ -84,6 +84,14 @@ t.test('peers: one that answers, one where nobody listens, one that is not there
   await finds(t, config(up, ''), 'network', /cannot be listened on: .*EADDRINUSE/, /stop the program that has this port/)
 })
 
+t.test('the place of the record of members', async (t) => {
+  const directory = workDirectory(t), [port] = await freePorts(1), more = `[cluster]\nstore = "shared"\n[replication]\nlisten = "127.0.0.1:${port}"\ninsecure = true\n`
+  const findings = await examine(written(directory, { more }))
+  t.match(findings.filter(({ about }) => about === 'members'), [{ level: 'ok', text: /shared/ }])
+  writeFileSync(join(directory, 'shared'), 'x')
+  await finds(t, written(directory, { more }), 'members', /shared is no lease volume/, /.+/)
+})
+
 const skipFuse = process.getuid?.() === 0 ? requires('/dev/fuse', 'qemu-storage-daemon') : 'needs root'
 t.test('an image behind QEMU\'s FUSE export', { skip: skipFuse, timeout: 40_000 }, async (t) => {
   const version = /version (\d+(?:\.\d+)+)/.exec(spawnSync('qemu-storage-daemon', ['--version'], { encoding: 'utf8' }).stdout)![1]!

@@ -71,7 +71,7 @@ export class Site implements PeerHandler {
   }
 }
 
-export interface SiteOptions { readonly tls?: TlsFiles | null; readonly incarnation?: string; readonly ports?: Readonly<Record<string, number>> }
+export interface SiteOptions { readonly tls?: TlsFiles | null; readonly incarnation?: string; readonly members?: NonNullable<NetworkOptions['members']>; readonly ports?: Readonly<Record<string, number>> }
 
 /** Addresses of a few hosts; sites of them are stopped when the test ends. */
 export class Street {
@@ -94,7 +94,7 @@ export class Street {
     const site = new Site({
       host, listen: { address: '127.0.0.1', port: this.ports.get(host)! },
       peers: peers.map((peer) => ({ host: peer, address: '127.0.0.1', port: options.ports?.[peer] ?? this.ports.get(peer)! })),
-      tls: options.tls === undefined ? this.#tls?.get(host) ?? null : options.tls,
+      tls: options.tls === undefined ? this.#tls?.get(host) ?? null : options.tls, ...(options.members === undefined ? {} : { members: options.members }),
     }, options.incarnation)
     await site.start()
     this.#t.teardown(() => site.network.stop())

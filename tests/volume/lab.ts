@@ -10,8 +10,9 @@ export const PATIENT = 'renew = "200ms"\nfail_after = "3s"\ndead_after = "6s"\nq
 
 export interface Lab { readonly work: Workspace; readonly cluster: LabCluster; readonly image: string; readonly held: string }
 
-export async function lab(t: Test, name: string, imageBytes: number, options: Omit<ClusterOptions, 'image'>): Promise<Lab> {
-  const work = new Workspace(name)
+/** `name`: also of a working folder that is there already. */
+export async function lab(t: Test, name: string | Workspace, imageBytes: number, options: Omit<ClusterOptions, 'image'>): Promise<Lab> {
+  const work = typeof name === 'string' ? new Workspace(name) : name
   t.teardown(() => work.close())
   const image = work.image('disk.raw', imageBytes)
   const cluster = await LabCluster.create(work, { image, hosts: ['a', 'b'], copies: 1, regionSize: '64MiB', timing: TIMING, ...options })
