@@ -127,3 +127,48 @@ t.test('R12: a base that a holder knows hides every older inherited log, and no 
   index.hide(won(9))
   t.same(reads(), [0], 'the backing')
 })
+
+/** The claim changes, and its writer does not hear of it until `hear`. */
+function slowAnswer(machine: Machine): { readonly changed: () => boolean; hear(): void } {
+  const { claims } = machine, swap = claims.compareAndSwap.bind(claims)
+  let changed = false, hear = (): void => undefined
+  const heard = new Promise<void>((resolve) => { hear = resolve })
+  claims.compareAndSwap = async (expected, next) => {
+    const outcome = await swap(expected, next)
+    changed = true
+    await heard
+    return outcome
+  }
+  return { changed: () => changed, hear: () => hear() }
+}
+
+t.test('R9: an epoch that was won here, and not heard of yet, is not sealed for another host', async (t) => {
+  const lab = new CrashLab(t), machine = await lab.machine(), { volume, timeline } = machine, answer = slowAnswer(machine)
+  const capacityBytes = volume.claim!.guest.capacityBytes + 4096
+  timeline.time.within(() => volume.driver.dispatch({ type: 'resize', capacityBytes }))
+  t.ok(await runUntil(machine, answer.changed))
+  for (const handOver of [true, false]) {
+    const answers: Answer[] = []
+    machine.guest.running = false
+    timeline.time.within(() => volume.onSeal({ type: 'seal', volume: volume.id!, epoch: epoch(2), handOver }, (message) => answers.push(message)))
+    t.ok(await runUntil(machine, () => answers.length > 0))
+    t.match(answers, [{ type: 'sealRefused', reason: /a claim change is under way/ }])
+  }
+  answer.hear()
+  t.ok(await runUntil(machine, () => volume.claim!.epoch === 2))
+  await write(t, machine, 0)
+})
+
+t.test('R6: a claim is good from when it was asked for, not from when the answer came', async (t) => {
+  const lab = new CrashLab(t), machine = await lab.machine(), { volume, timeline, claims } = machine, answer = slowAnswer(machine)
+  const dispatch = (event: Parameters<typeof volume.driver.dispatch>[0]): void => { timeline.time.within(() => volume.driver.dispatch(event)) }
+  dispatch({ type: 'selfSealed', epoch: epoch(1), reason: 'for another' })
+  dispatch({ type: 'want' })
+  t.ok(await runUntil(machine, answer.changed))
+  const since = timeline.time.nowMs
+  await runUntil(machine, () => timeline.time.nowMs - since > 70_000)
+  claims.read = () => Promise.reject(new Error('the claim does not answer'))
+  answer.hear()
+  t.ok(await runUntil(machine, () => volume.serving))
+  t.equal(volume.effectivePolicy().effective, 'stopped', 'another host may have taken over meanwhile')
+})
