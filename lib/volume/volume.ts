@@ -591,8 +591,11 @@ export class Volume implements GuestVolume {
 
   get #justRenewed(): boolean { return this.#shell.nowMs() - this.#renewedAtMs < this.#options.policy.renewMs }
 
-  /** Cannot renew and nobody else holds a copy: acks and reads stop, because another host may take over by now (R7). */
-  get #fenced(): boolean { return this.#serving && !this.#canRenew && this.writes.links.every((l) => !l.synced) }
+  /**
+   * Cannot renew, and not every member with a copy is there to say that it is not sealed: acks and reads stop, because another host
+   * may have sealed the one that is missing, and have taken over by now (R7).
+   */
+  get #fenced(): boolean { return this.#serving && !this.#canRenew && (this.writes.links.length === 0 || this.writes.links.some((l) => !l.synced)) }
 
   get #quarantineOver(): boolean { return this.#shell.nowMs() - this.#ownedSinceMs >= this.#options.policy.quarantineMs }
 
