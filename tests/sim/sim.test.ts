@@ -3,7 +3,7 @@ import t from 'tap'
 import { simulate } from '../../fixtures/sim/run.js'
 import { Workspace } from '../../fixtures/lab/workspace.js'
 
-const SEED = 1, SEEDS = 120, SECONDS = 35
+const SEED = 1, SEEDS = 120, SECONDS = 25
 
 t.test(`seeds from ${SEED}`, async (t) => {
   const work = new Workspace('sim'), said: string[] = []
