@@ -100,6 +100,8 @@ export interface Region {
   createLog(volume: string, epoch: Epoch, start: Won, nonce: string, copy?: CopyStart): RegionLog
   /** Frees all its segments. Reads pinned before go on safely. */
   deleteLog(log: RegionLog): void
+  /** Resolves when what was deleted so far stays deleted, whatever happens: only then may a log of the same name begin anew. */
+  deletionsDone(): Promise<void>
   /**
    * A segment freed after `pinReads` is not reused before the pin is released (H14): take one around every read of
    * region data.

@@ -258,6 +258,8 @@ export class FileRegion implements Region {
     this.#deletions.add(deletion)
   }
 
+  async deletionsDone(): Promise<void> { await Promise.all(this.#deletions) }
+
   pinReads(): number { return this.#pool.pin() }
   unpinReads(pin: number): void { this.#pool.unpin(pin) }
   flush(target: CompletionTarget, token: number): void { this.#pool.flush(target, token) }

@@ -98,6 +98,8 @@ class Copy {
     // Of a crash, or of an epoch in which this host was left out: no claim names it, so nobody misses it.
     const left = holder.log(volume, log.epoch)
     if (left !== undefined) holder.drop(left)
+    // Of two logs of one name a loss of power would leave a mixture.
+    await holder.region.deletionsDone()
     try {
       for (let after = toWon(Math.max(log.start, this.#base)); after < this.#end && this.#goesOn; after = toWon(log.start + this.#log!.storedLength)) {
         await this.#piece(after)
