@@ -1,9 +1,9 @@
 /** A host with a copy dies, the others go on without it, and it comes back with what it had: that counts for nothing. */
-import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import { VerifiedLoad } from '../../fixtures/lab/verified-load.js'
 import { Workspace, sleep, until } from '../../fixtures/lab/workspace.js'
+import { endOfLoad } from './end-of-load.js'
 
 const SECTORS = 32768
 
@@ -49,12 +49,7 @@ t.test('it comes back to an owner that runs: deletes, joins again, and takes ove
   await load.verify()
   t.same(load.wrong.slice(0, 5), [], `${load.writes} acknowledged writes, read from the host that was away`)
   await cluster.host('b').start()
-  load.run()
-  await load.more(300)
-  await load.leave()
-  t.equal(await c.stop(), 0, 'c drains and stops')
-  load.checkImage(readFileSync(image))
-  t.same(load.wrong.slice(0, 5), [])
+  await endOfLoad(t, load, c, image)
 })
 
 t.test('it comes back alone: it serves nothing until a member is there', { timeout: 110_000 }, async (t) => {
