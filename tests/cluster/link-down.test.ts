@@ -1,10 +1,10 @@
 /** Cables are pulled, in real network namespaces: of the host with the copy, then of the owner. */
-import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import { Namespaces, namespacesMissing } from '../../fixtures/lab/namespaces.js'
 import { VerifiedLoad } from '../../fixtures/lab/verified-load.js'
 import { Workspace, until } from '../../fixtures/lab/workspace.js'
+import { endOfLoad } from './end-of-load.js'
 
 const SECTORS = 32768
 
@@ -43,8 +43,5 @@ t.test('links go down and up again', { skip: namespacesMissing(), timeout: 110_0
 
   await load.pause()
   await load.verify()
-  await load.leave()
-  t.equal(await a.stop(), 0, 'a drains and stops')
-  load.checkImage(readFileSync(image))
-  t.same(load.wrong.slice(0, 5), [], `${load.done} requests, the longest took ${Math.round(load.longestMs)} ms`)
+  await endOfLoad(t, load, a, image)
 })

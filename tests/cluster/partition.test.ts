@@ -1,11 +1,12 @@
 /** Hosts that run and cannot talk to each other, in both directions or in one: the owner goes on with whom it reaches. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import type { LabHost } from '../../fixtures/lab/daemon.js'
 import { LinkMesh } from '../../fixtures/lab/link-proxy.js'
 import { VerifiedLoad } from '../../fixtures/lab/verified-load.js'
 import { Workspace, sleep, until } from '../../fixtures/lab/workspace.js'
+import { endOfLoad } from './end-of-load.js'
 
 const SECTORS = 32768
 const TIMING = 'renew = "300ms"\nfail_after = "1500ms"\ndead_after = "3s"\npeer_deadline = "1s"\n'
@@ -34,10 +35,7 @@ async function threeHosts(work: Workspace, links: LinkMesh, reads: number, extra
 async function endOn(t: Test, cluster: LabCluster, load: VerifiedLoad, image: string): Promise<void> {
   await load.pause()
   await load.verify()
-  await load.leave()
-  t.equal(await cluster.host('a').stop(), 0, 'a drains and stops')
-  load.checkImage(readFileSync(image))
-  t.same(load.wrong.slice(0, 5), [], `${load.done} requests, the longest took ${Math.round(load.longestMs)} ms`)
+  await endOfLoad(t, load, cluster.host('a'), image)
 }
 
 t.test('an owner that loses its peers one after the other goes on without them, and with them when they are back', { timeout: 110_000 }, async (t) => {

@@ -2,11 +2,11 @@
  * The source of a migration dies right after its guest has left, while nothing that was written there is destaged: before
  * the destination owns the volume, or just after. All of it comes from the copy.
  */
-import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { LabCluster } from '../../fixtures/lab/cluster.js'
 import { VerifiedLoad } from '../../fixtures/lab/verified-load.js'
 import { Workspace, until } from '../../fixtures/lab/workspace.js'
+import { endOfLoad } from './end-of-load.js'
 
 const SECTORS = 32768
 
@@ -39,8 +39,5 @@ for (const when of ['before', 'after'] as const) t.test(`kill -9 of the source $
   await load.verify()
   const { counters, owner } = await b.volume('db01')
   t.ok(owner === 'b' && (counters.remoteReadsByHost['c'] ?? 0) > 0, `${counters.remoteReadsByHost['c']} reads of what the source left came from c`)
-  await load.leave()
-  t.equal(await b.stop(), 0, 'b drains and stops')
-  load.checkImage(readFileSync(image))
-  t.same(load.wrong.slice(0, 5), [], `${load.done} requests`)
+  await endOfLoad(t, load, b, image)
 })

@@ -49,6 +49,8 @@ t.test('it comes back to an owner that runs: deletes, joins again, and takes ove
   await load.verify()
   t.same(load.wrong.slice(0, 5), [], `${load.writes} acknowledged writes, read from the host that was away`)
   await cluster.host('b').start()
+  load.run()
+  await load.more(300)
   await endOfLoad(t, load, c, image)
 })
 

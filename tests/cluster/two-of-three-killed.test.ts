@@ -40,6 +40,10 @@ for (const [what, quarantine] of [['before it could destage anything', '30s'], [
     await until('c to serve', 20_000, async () => (await c.volume('db01')).phase === 'serving')
     await load.verify()
     t.same(load.wrong.slice(0, 5), [], `${load.writes} acknowledged writes, read from c alone`)
-    if (quarantine === '1s') await endOfLoad(t, load, c, image)
+    if (quarantine === '1s') {
+      load.run()
+      await load.more(300)
+      await endOfLoad(t, load, c, image)
+    }
   })
 }
