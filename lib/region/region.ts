@@ -16,7 +16,7 @@ import type { CopyStart, Region, RegionLog, VolumeState } from '../ports/region.
 import { crc } from '../io/crc.js'
 import { REGION_BYTES_MAX, SEGMENT_HEADER_BYTES, encodeSegmentHeader, regionMinBytes, segmentOffset, type CheckpointPlace, type SegmentHeader, type Superblock, type VolumeEntry } from './layout.js'
 import { SegmentedLog } from './region-log.js'
-import { checkUnreadable, groupLogs, lostBefore, readSegmentHeaders, scanLog } from './scan.js'
+import { checkUnreadable, groupLogs, logKey, lostBefore, readSegmentHeaders, scanLog, type FoundLog } from './scan.js'
 import { SegmentPool } from './segment-pool.js'
 import { newestSlot, readSlots } from './slots.js'
 import type { WalkOptions } from './walk.js'
@@ -118,6 +118,28 @@ async function format(file: RingBlockFile, path: string, options: RegionOptions)
   return superblock
 }
 
+/**
+ * Segments behind a torn end, which the open has freed. Their headers have to go before any segment is used again: once
+ * the segments before them are somebody else's, a header left here would claim a log that has lost its beginning.
+ */
+const behindEnds = (headers: readonly SegmentHeader[], found: readonly FoundLog[]): SegmentHeader[] => {
+  const ends = new Map(found.flatMap(({ segments }) => {
+    const last = segments.at(-1)?.header
+    return last === undefined ? [] : [[logKey(last), last.ordinal] as const]
+  }))
+  return headers.filter((header) => header.deletedUse === 0 && header.ordinal > (ends.get(logKey(header)) ?? Infinity))
+}
+
+/** All zero, as before its first use. A tombstone would delete the log's good segments too. */
+async function blankSegmentHeader(pool: SegmentPool, index: number): Promise<void> {
+  const memory = new AlignedMemory(SEGMENT_HEADER_BYTES)
+  try {
+    await operation((target) => pool.write(memory.address, SEGMENT_HEADER_BYTES, segmentOffset(index, pool.segmentBytes), true, target, 0))
+  } finally {
+    memory.free()
+  }
+}
+
 async function writeSegmentHeader(pool: SegmentPool, header: SegmentHeader): Promise<void> {
   const memory = new AlignedMemory(SEGMENT_HEADER_BYTES)
   try {
@@ -181,6 +203,7 @@ export class FileRegion implements Region {
       return log
     })
     for (const header of halfDeleted) await writeSegmentHeader(pool, header)
+    for (const header of behindEnds(headers, found)) await blankSegmentHeader(pool, header.index)
     return new FileRegion(file, sb, pool, logs)
   }
 

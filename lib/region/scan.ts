@@ -72,6 +72,9 @@ export async function eachUntold(
   }
 }
 
+/** What the segments of one log have in common. */
+export const logKey = ({ volume, epoch, nonce }: SegmentHeader): string => `${volume} ${epoch} ${nonce}`
+
 /**
  * Groups headers into logs; of each the run of segments that ends with the newest, without a gap (older ones were
  * trimmed). One tombstone is enough: what the same log had used until then is deleted. `halfDeleted`: the headers of
@@ -81,7 +84,7 @@ export async function eachUntold(
 export function groupLogs(headers: readonly SegmentHeader[]): { readonly logs: SegmentHeader[][]; readonly halfDeleted: SegmentHeader[] } {
   const logs = new Map<string, SegmentHeader[]>()
   for (const header of headers) {
-    const key = `${header.volume} ${header.epoch} ${header.nonce}`
+    const key = logKey(header)
     logs.set(key, [...(logs.get(key) ?? []), header])
   }
   const halfDeleted: SegmentHeader[] = []

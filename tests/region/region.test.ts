@@ -131,6 +131,25 @@ t.test('a deletion that a power cut broke off is finished at the next open', asy
   t.same([again.logs(VOLUME), again.freeSegments], [[], 2])
 })
 
+t.test('what lies behind a torn end does not come back when the log before it is gone', async (t) => {
+  const lab = new RegionLab(t)
+  const log = newLog(await lab.open(4))
+  const stored = await putMany(log, 0, 12, { sectors: QUARTER })
+  await lab.close()
+  // The power took a record in the first of three segments.
+  lab.overwrite(stored[2]!.offset, Buffer.alloc(4096))
+  const torn = await lab.open()
+  t.match(torn.logs(VOLUME), [{ storedLength: 2 }])
+  t.equal(torn.freeSegments, 3)
+  await torn.saveVolumeState(VOLUME, { base: won(2) })
+  const after = await lab.open()
+  t.same(after.logs(VOLUME), [])
+  // Takes the first two segments: the third one is as it was.
+  await putMany(newLog(after, 2, 0, OTHER), 0, 8, { sectors: QUARTER })
+  const again = await lab.open()
+  t.same([again.volumes(), again.freeSegments], [[OTHER], 2])
+})
+
 t.test('the last free segment of a region is kept for a log without one', async (t) => {
   const lab = new RegionLab(t)
   const region = await lab.open(3)
