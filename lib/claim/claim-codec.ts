@@ -8,7 +8,7 @@ import { openText, sealText } from './sealed-text.js'
 
 const hex32 = z.string().regex(/^[0-9a-f]{32}$/)
 const natural = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
-const member = z.strictObject({ host: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/), incarnation: hex32 })
+const member = z.strictObject({ host: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/), incarnation: hex32, powerLosses: natural.min(1).optional() })
 
 /** What a cut left at some places of the backing. */
 export const samplesSchema = z.array(z.strictObject({

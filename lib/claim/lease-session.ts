@@ -3,15 +3,12 @@
  * before has ended; another machine that was given the same name is found by its registration, which is read before every write.
  * Each session has a number of its own, and writes where the one before did not.
  */
-import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure } from '../core/failure.js'
+import { BOOT_ID } from '../io/boot-id.js'
 import { limits } from '../limits.js'
 import type { LeaseFile } from './lease-file.js'
 import { LEASE_UNIT, decodeRegistration, encodeRegistration, registrationAt, type Registration } from './lease-layout.js'
-
-/** This machine since it was started: other processes here are known by the lock. */
-const BOOT = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '')
 
 export class LeaseSession {
   readonly number: number
@@ -38,11 +35,11 @@ export class LeaseSession {
     while (!file.lock(registrationAt(slot)) && performance.now() < end) await sleep(limits.leaseSettleMs)
     if (!file.lock(registrationAt(slot))) throw new Failure(EXIT.unsafe, `the slot of host ${host} in the lease volume ${file.path} is used by another process on this machine, or by one whose last write has not ended; stop that one first`)
     const before = await registration(file, id, slot)
-    if (before !== null && !before.ended && before.boot !== BOOT) await refuseLiving(file, id, slot, before)
-    const session = new LeaseSession(file, id, slot, { host, session: (before?.session ?? 0) + 1, counter: 0, boot: BOOT, ended: false })
+    if (before !== null && !before.ended && before.boot !== BOOT_ID) await refuseLiving(file, id, slot, before)
+    const session = new LeaseSession(file, id, slot, { host, session: (before?.session ?? 0) + 1, counter: 0, boot: BOOT_ID, ended: false })
     await session.#write(session.#mine)
     // Of two machines that came at the same time the later one stays.
-    if (before?.boot !== BOOT) await sleep(limits.leaseSettleMs)
+    if (before?.boot !== BOOT_ID) await sleep(limits.leaseSettleMs)
     await session.check()
     session.#timer = setInterval(() => { session.#renewing = session.#renew() }, limits.leaseRenewMs).unref()
     return session
@@ -54,7 +51,7 @@ export class LeaseSession {
   async check(): Promise<void> {
     if (this.#over === null) {
       const there = await registration(this.#file, this.#id, this.slot)
-      if (there?.session !== this.number || there.boot !== BOOT) this.#over = sameName(this.#file.path, this.#mine.host)
+      if (there?.session !== this.number || there.boot !== BOOT_ID) this.#over = sameName(this.#file.path, this.#mine.host)
     }
     if (this.#over !== null) { this.#stop(); throw this.#over }
   }

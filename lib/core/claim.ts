@@ -10,6 +10,11 @@ export interface Member {
   readonly host: string
   /** 32 hexadecimal digits, made when the region is formatted. */
   readonly incarnation: string
+  /**
+   * How often its region had lost its power, absent for never. Who comes back with more than the claim says may lack what it had
+   * confirmed, as far as no flush covered it.
+   */
+  readonly powerLosses?: number
 }
 
 /** A sealed log whose records are not all on the backing yet. */
@@ -67,5 +72,14 @@ export interface Claim {
   readonly acceptedLoss?: { readonly atEpoch: Epoch; readonly reason: string }
 }
 
-export const sameMember = (a: Member, b: Member): boolean => a.host === b.host && a.incarnation === b.incarnation
-export const hasMember = (set: readonly Member[], m: Member): boolean => set.some((x) => sameMember(x, m))
+/** What never happened is not said. */
+export const memberOf = ({ host, incarnation, powerLosses = 0 }: { readonly host: string; readonly incarnation: string; readonly powerLosses?: number }): Member =>
+  powerLosses === 0 ? { host, incarnation } : { host, incarnation, powerLosses }
+
+/** A host with its region, whatever has happened to it since. */
+type Identity = Pick<Member, 'host' | 'incarnation'>
+
+export const sameMember = (a: Identity, b: Identity): boolean => a.host === b.host && a.incarnation === b.incarnation
+/** Since the other was said of it. */
+export const lostPowerSince = (now: Pick<Member, 'powerLosses'>, then: Pick<Member, 'powerLosses'>): boolean => (now.powerLosses ?? 0) > (then.powerLosses ?? 0)
+export const hasMember = (set: readonly Identity[], m: Identity): boolean => set.some((x) => sameMember(x, m))

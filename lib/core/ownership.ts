@@ -8,11 +8,11 @@
  */
 import { assert, unreachable } from './assert.js'
 import {
-  hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member,
+  hasMember, lostPowerSince, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member,
 } from './claim.js'
 import { placeCopies, type Domains } from './placement.js'
 import { mayFence, silentForMs, skipsLanding, type Fenced, type Obstacle, type TakeoverOrder } from './takeover.js'
-import { chooseReplicas, decideChange, firstClaim, giveUpUnsealed, isReleased, type ChangeWish, type SealReport } from './transition.js'
+import { chooseReplicas, decideChange, firstClaim, giveUpUnsealed, isReleased, mayLack, type ChangeWish, type SealReport } from './transition.js'
 import type { Epoch } from './units.js'
 
 export interface OwnershipPolicy {
@@ -27,6 +27,8 @@ export interface OwnershipPolicy {
   readonly renewMs: number
   /** How long a seal may stay unanswered, and how long a first start waits for its replicas to connect. */
   readonly sealTimeoutMs: number
+  /** So long a takeover waits for other members when all that were sealed have lost their power. */
+  readonly powerLossWaitMs: number
   /** There is a command that fences an owner that does not answer. */
   readonly fences?: boolean
 }
@@ -297,9 +299,11 @@ function reviewSet(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const joins = desired.set.some((m) => !hasMember(claim.set, m))
   const leaves = others.some((m) => s.leaving.includes(m.host) && !hasMember(desired.set, m))
   const spare = others.some((m) => !hasMember(desired.set, m))
+  // Until the claim has it as it is now, a takeover would believe that it lacks something.
+  const powerBack = others.some((m) => s.reachable.some((r) => sameMember(r, m) && lostPowerSince(r, m)))
   const can = desired.mode === 'write-back' || (s.drained && !claim.quarantine)
   const change =
-    lateMember !== undefined || leavesDamaged(s, claim) ||
+    lateMember !== undefined || leavesDamaged(s, claim) || powerBack ||
     (desired.mode !== claim.mode && can) ||
     (claim.mode === 'write-back' && joins && others.length < s.policy.copies) ||
     (claim.mode === 'write-back' && leaves && desired.mode === 'write-back' && (joins || s.inheritedDone)) ||
@@ -566,6 +570,8 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   const claim = a.from!
   for (const m of a.awaiting) if (a.kind === 'own' && m.host !== s.self.host) s.late.set(m.host, env.nowMs)
   a.awaiting = []
+  const missing = missingAfterPowerLoss(s, a, env)
+  if (missing !== null) { a.reports = []; wait(s, env, RETRY_MS, 'returning', missing); return }
   const wish = {
     self: s.self, nonce: env.nonce, clearQuarantine: a.clearQuarantine, released: a.release, capacityBytes: a.capacityBytes, damagedHere: s.damaged,
     storageFenced: skipsLanding(s, claim),
@@ -595,6 +601,20 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   swap(s, decision.next, decision.kept, out)
 }
 
+/**
+ * Everybody who could be sealed has lost its power since the epoch began, so each of them may lack what the guest was told is
+ * written; another member may have it all. It is waited for, for a time: what a FLUSH covered is here anyway.
+ */
+function missingAfterPowerLoss(s: OwnershipState, a: Attempt, env: Env): string | null {
+  const claim = a.from!, sealed = a.reports.map((r) => r.member), leftMs = a.sinceMs + s.policy.powerLossWaitMs - env.nowMs
+  // One that was formatted anew never comes back with anything.
+  const formatted = (m: Member): boolean => s.reachable.some((r) => r.host === m.host && !sameMember(r, m))
+  const missing = claim.set.filter((m) => !hasMember(sealed, m) && !formatted(m)).map((m) => m.host)
+  if (a.kind === 'own' || isReleased(claim) || s.order?.acceptLoss != null || leftMs <= 0 || missing.length === 0) return null
+  if (sealed.length === 0 || !a.reports.every((r) => mayLack(claim, r))) return null
+  return `${sealed.map((m) => m.host).join(', ')} lost power, and ${missing.join(', ')} may have writes that went with it: waited for for another ${Math.ceil(leftMs / 1000)} s`
+}
+
 /** R5b: only for the epoch that the operator was shown, and only when nobody at all could be sealed. */
 function acceptedLoss(s: OwnershipState, a: Attempt, wish: ChangeWish): Claim | null {
   const claim = a.from!, { order } = s
@@ -617,7 +637,7 @@ function withSource(s: OwnershipState, a: Attempt, set: Member[]): { set: Member
   const claim = a.from!
   const keep = a.kind === 'take'
     ? a.reports.filter((r) => sameMember(r.member, claim.owner)).map((r) => r.member)
-    : claim.set.filter((m) => !s.inheritedDone && !s.late.has(m.host))
+    : claim.set.filter((m) => !s.inheritedDone && !s.late.has(m.host)).map((m) => s.reachable.find((r) => sameMember(r, m)) ?? m)
   // A host that was formatted anew is in the new set as another member: what it was before holds nothing any more (R5).
   return { set: [...set, ...keep.filter((m) => !set.some((chosen) => chosen.host === m.host))] }
 }

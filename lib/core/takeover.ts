@@ -37,6 +37,8 @@ export type Obstacle =
   /** Last writes of a write-through owner. */
   | 'landing'
   | 'backing'
+  /** Members that may have what those which can be sealed lost with their power. */
+  | 'returning'
   /** No member of the set can be sealed. */
   | 'unsealed'
 

@@ -3,7 +3,7 @@
  * next claim says, given who was sealed and what they reported, is here.
  */
 import { assert } from './assert.js'
-import { hasMember, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member } from './claim.js'
+import { hasMember, lostPowerSince, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member } from './claim.js'
 import type { BlockSample } from './fingerprint.js'
 import { epoch, won, type Epoch, type Won } from './units.js'
 
@@ -17,6 +17,8 @@ export interface SealReport {
   readonly quiet: boolean
   /** Logs of earlier epochs that it stores, power-safe. */
   readonly older?: readonly StoredLog[]
+  /** As the member's; absent: none. */
+  readonly powerLosses?: number
   /** What the cut that ended at its base wrote, as far as it knows. */
   readonly samples?: readonly BlockSample[]
 }
@@ -45,6 +47,24 @@ export type Decision =
   | { readonly ok: false; readonly reason: string }
 
 const no = (reason: string): Decision => ({ ok: false, reason })
+
+/** Its log of this epoch may be shorter than what it confirmed: the power was lost since the epoch began. */
+export const mayLack = (claim: Claim, report: SealReport): boolean => {
+  const then = claim.set.find((m) => sameMember(m, report.member))
+  return then !== undefined && lostPowerSince(report, then)
+}
+
+/**
+ * R4: each sealed member has every acknowledged record, so the shortest is enough, and each can serve all of it. One that has lost
+ * its power proves nothing by being short; where only such are left, the longest has most of what no flush covered.
+ * What is at or below base counts as held: its records may be freed already, but their numbers were used.
+ */
+function keptOf(claim: Claim, reports: readonly SealReport[], base: Won): number {
+  const sure = reports.filter((r) => !mayLack(claim, r)).map((r) => lengthOf(claim, r, base))
+  return sure.length > 0 ? Math.min(...sure) : Math.max(...reports.map((r) => lengthOf(claim, r, base)))
+}
+
+const lengthOf = (claim: Claim, { length }: SealReport, base: Won): number => Math.max(length, base - claim.start)
 
 /** The first claim of a volume: nobody to seal, nothing inherited. */
 export function firstClaim(volume: string, guest: GuestView, wish: ChangeWish): Claim {
@@ -79,9 +99,7 @@ export function decideChange(
       : `no member of the set {${claim.set.map((m) => m.host).join(', ')}} can be reached, and without one of them acknowledged data would be missing`)
   }
   const base = won(Math.max(claim.base, ...reports.map((r) => r.base)))
-  // R4: each sealed member has every acknowledged record, so the shortest is enough, and each can serve all of it.
-  // What is at or below base counts as held: its records may be freed already, but their numbers were used.
-  const kept = nobody ? (waitedOut ? WAITED_OUT_GAP : 0) : Math.min(...reports.map((r) => Math.max(r.length, base - claim.start)))
+  const kept = nobody ? (waitedOut ? WAITED_OUT_GAP : 0) : keptOf(claim, reports, base)
   const end = won(claim.start + kept)
   assert(end >= base, 'base never passes the end of the log')
   const inherited = keptLogs(claim, base, end, kept, reports).map((log) => leaveDamaged(log, wish))
@@ -103,7 +121,7 @@ export function decideChange(
   const capacityBytes = wish.capacityBytes ?? claim.guest.capacityBytes
   assert(capacityBytes >= claim.guest.capacityBytes, 'a disk never shrinks under its guest')
   const next: Claim = {
-    ...carried, epoch: epoch(claim.epoch + 1), owner: wish.self, set: wish.set, mode: wish.mode, start: end, inherited, base,
+    ...carried, epoch: epoch(claim.epoch + 1), owner: wish.self, set: wish.set.map((m) => asReported(m, reports)), mode: wish.mode, start: end, inherited, base,
     quarantine, guest: { ...claim.guest, capacityBytes }, nonce: wish.nonce, ...(wish.released ? { released: true as const } : {}),
     ...(samples === undefined ? {} : { samples }),
   }
@@ -111,9 +129,15 @@ export function decideChange(
   return { ok: true, next, kept }
 }
 
+/** The next epoch begins with its members as they are now. */
+function asReported(member: Member, reports: readonly SealReport[]): Member {
+  const report = reports.find((r) => sameMember(r.member, member))
+  return report === undefined || !lostPowerSince(report, member) ? member : { ...member, powerLosses: report.powerLosses! }
+}
+
 /** What every next claim has to be, whatever led to it. */
 function assertNext(claim: Claim, reports: readonly SealReport[], next: Claim, kept: number, wish: ChangeWish): void {
-  for (const r of reports) assert(Math.max(r.length, next.base - claim.start) >= kept, `${r.member.host} was sealed and has everything that is kept (R4)`)
+  for (const r of reports) assert(mayLack(claim, r) || lengthOf(claim, r, next.base) >= kept, `${r.member.host} was sealed and has everything that is kept (R4)`)
   const sealed = next.inherited.find((log) => log.epoch === claim.epoch)
   assert(sealed === undefined || sealed.holders.every((m) => reports.some((r) => sameMember(r.member, m))), 'only who was sealed is named as a holder (R4b)')
   assert(reports.length > 0 || claim.mode === 'write-through' || isReleased(claim), 'nobody goes on from write-back without a sealed member (R5b)')
@@ -173,7 +197,7 @@ export const ACCEPTED_LOSS_CHARACTERS = 1000
 function keptLogs(claim: Claim, base: Won, end: Won, kept: number, reports: readonly SealReport[]): InheritedLog[] {
   const older = claim.inherited.filter((log) => log.start + log.kept > base).map((log) => withCopies(log, reports))
   if (kept === 0 || end <= base || reports.length === 0) return older
-  return [...older, { epoch: claim.epoch, start: claim.start, kept, holders: reports.map((r) => r.member) }]
+  return [...older, { epoch: claim.epoch, start: claim.start, kept, holders: reports.filter((r) => lengthOf(claim, r, base) >= kept).map((r) => r.member) }]
 }
 
 /**

@@ -17,6 +17,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
 import { native } from 'vhost-user-ts-bindings'
 import { MemoryBudget } from '../io/memory-budget.js'
+import { BOOT_ID } from '../io/boot-id.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { ClaimStore } from '../ports/claim-store.js'
@@ -147,7 +148,7 @@ async function cached(
     throw new Failure(EXIT.damaged, `${shown} has data that is only in the cache region of its last run, and ${options.cache} does not exist; give the region that was used then (nothing was changed)`)
   }
   const ring = new IoRing(), region = await openRegion(ring, options.cache!, {
-    host, sizeBytes: options.cacheBytes, segmentBytes: segmentBytes(options.cacheBytes), progress,
+    host, sizeBytes: options.cacheBytes, segmentBytes: segmentBytes(options.cacheBytes), progress, bootId: BOOT_ID,
   })
   const holder = new Holder(region), cache = new CleanCache(region)
   await loadCheckpoint(region, cache)
@@ -162,7 +163,7 @@ async function cached(
     },
     policy: {
       mode: 'write-back', copies: 0, replicas: [], deadAfterMs: TIMING.deadAfterMs, quarantineMs: options.quarantineMs, renewMs: TIMING.renewMs,
-      sealTimeoutMs: limits.sealTimeoutMs,
+      sealTimeoutMs: limits.sealTimeoutMs, powerLossWaitMs: 0,
     },
     failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes, order,
     maxDirtyAgeMs: null,

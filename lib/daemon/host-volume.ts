@@ -91,7 +91,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     policy: {
       mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: host.replicasOf(config.replicas),
       domains: config.replicas === undefined ? setup.domains : null,
-      deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs,
+      deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs, powerLossWaitMs: timing.power_loss_wait,
       fences: setup.fence !== null,
     },
     failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,

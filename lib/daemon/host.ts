@@ -2,7 +2,7 @@
  * One running host: its region, its holder and replica, its peers and its volumes, and who gets which message.
  */
 import { formatAddress, parseAddress } from '../config/units.js'
-import type { Claim, Member } from '../core/claim.js'
+import { memberOf, type Claim, type Member } from '../core/claim.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { crowding, type Domains } from '../core/placement.js'
 import { won as toWon } from '../core/units.js'
@@ -126,7 +126,7 @@ export class Host implements PeerHandler, HostControl {
     const members: Member[] = []
     for (const [host, dialed] of this.#parts.network?.dialed ?? []) {
       const accepted = this.accepted(host)
-      if (dialed.incarnation !== null && accepted?.incarnation === dialed.incarnation) members.push({ host, incarnation: dialed.incarnation })
+      if (dialed.incarnation !== null && accepted?.incarnation === dialed.incarnation) members.push(memberOf({ host, incarnation: dialed.incarnation, powerLosses: dialed.powerLosses ?? 0 }))
     }
     return members
   }
@@ -210,7 +210,7 @@ export class Host implements PeerHandler, HostControl {
     try {
       const report = await this.holder.seal(volume, message.epoch)
       this.replica.sealed(volume, message.epoch, peer.host)
-      answer({ type: 'sealed', incarnation: this.holder.self.incarnation, ...report, quiet: false })
+      answer({ type: 'sealed', ...this.holder.identity, ...report, quiet: false })
     } catch (error) {
       answer({ type: 'problem', reason: (error as Error).message })
     }

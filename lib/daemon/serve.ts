@@ -9,6 +9,7 @@ import { ControlServer } from '../control/server.js'
 import type { Logger } from '../control/log.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { CpuLatency } from '../io/cpu-latency.js'
+import { BOOT_ID } from '../io/boot-id.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import { WsPeerNetwork, type PeerAddress, type TlsFiles } from '../peer/network.js'
@@ -32,13 +33,13 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   const awake = config.host.low_latency ? keepAwake(log) : null
   const ring = new IoRing()
   const region = await openRegion(ring, config.region.path, {
-    host: config.host.name, sizeBytes: config.region.size ?? null, segmentBytes: config.region.segment_size, progress, trustSummaries: !config.region.verify,
+    host: config.host.name, sizeBytes: config.region.size ?? null, segmentBytes: config.region.segment_size, progress, trustSummaries: !config.region.verify, bootId: BOOT_ID,
   })
   const claims = new ClaimWorkers(config.host.name, log)
   const membership = await startMembership(config, region.incarnation, claims, log)
   const addresses = (): PeerAddress[] => membership.following.peers.map(({ name, at }) => ({ host: name, ...at }))
   const network = config.replication === undefined ? null : new WsPeerNetwork({
-    host: config.host.name, incarnation: region.incarnation, listen: config.replication.listen ?? null, peers: addresses(), tls,
+    host: config.host.name, incarnation: region.incarnation, powerLosses: region.powerLosses, listen: config.replication.listen ?? null, peers: addresses(), tls,
     members: { generation: () => membership.generation, newer: () => void membership.look() },
     info: (m) => log.info(m), warn: (m) => log.warn(m),
   })

@@ -2,7 +2,7 @@
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
 import type {
-  AcceptedPeer, Acknowledgement, Answer, DialedPeer, Message, PeerHandler, Push, RawAnswer, Request,
+  AcceptedPeer, Acknowledgement, Answer, DialedPeer, Hello, Message, PeerHandler, Push, RawAnswer, Request,
 } from '../ports/peer.js'
 
 /** One connection after its handshake. */
@@ -24,7 +24,7 @@ export class Accepted<L extends Link> implements AcceptedPeer {
   constructor(host: string) { this.host = host }
 
   /** A second connection of the same host replaces the first: the host knows better which one is alive. */
-  attach(link: L, incarnation: string): void {
+  attach(link: L, { incarnation }: Hello): void {
     const old = this.#link
     this.#link = link
     this.incarnation = incarnation
@@ -58,6 +58,7 @@ interface Waiter { readonly resolve: (answer: RawAnswer) => void; readonly rejec
 export class Dialed<L extends Link> implements DialedPeer {
   readonly host: string
   incarnation: string | null = null
+  powerLosses = 0
   readonly #handler: PeerHandler
   readonly #waiters = new Map<number, Waiter>()
   #link: L | null = null
@@ -68,8 +69,9 @@ export class Dialed<L extends Link> implements DialedPeer {
     this.#handler = handler
   }
 
-  protected connected(link: L, incarnation: string): void {
+  protected connected(link: L, { incarnation, powerLosses }: Hello): void {
     this.incarnation = incarnation
+    this.powerLosses = powerLosses ?? 0
     this.#link = link
     this.#handler.dialedChanged(this)
   }

@@ -13,7 +13,7 @@ const u32 = natural.max(0xffffffff)
 const at = { volume, epoch: natural.min(1) }
 
 const schema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('hello'), protocol: natural, host, incarnation, members: natural.min(1).optional() }),
+  z.strictObject({ type: z.literal('hello'), protocol: natural, host, incarnation, powerLosses: natural.min(1).optional(), members: natural.min(1).optional() }),
   z.strictObject({ type: z.literal('open'), claim: claimSchema }),
   z.strictObject({ type: z.literal('claimChanged'), claim: claimSchema }),
   z.strictObject({ type: z.literal('flush'), ...at, won: natural }),
@@ -23,7 +23,7 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('refused'), ...at, reason }),
   z.strictObject({ type: z.literal('leaving'), on: z.boolean() }),
   z.strictObject({ type: z.literal('seal'), ...at, handOver: z.boolean() }),
-  z.strictObject({ type: z.literal('sealed'), incarnation, length: natural, base: natural, quiet: z.boolean(), older: z.array(z.strictObject({ epoch: natural.min(1), length: natural })).max(limits.logsOfVolumeMax).optional(), samples: samplesSchema.optional() }),
+  z.strictObject({ type: z.literal('sealed'), incarnation, powerLosses: natural.min(1).optional(), length: natural, base: natural, quiet: z.boolean(), older: z.array(z.strictObject({ epoch: natural.min(1), length: natural })).max(limits.logsOfVolumeMax).optional(), samples: samplesSchema.optional() }),
   z.strictObject({ type: z.literal('sealRefused'), reason }),
   z.strictObject({ type: z.literal('read'), ...at, kept: natural, lba: natural, sectors: natural.min(1).max(limits.readBytesMax / 512) }),
   z.strictObject({ type: z.literal('data'), runs: z.array(natural).max(limits.readBytesMax / 512 * 2), base: natural.optional() }),

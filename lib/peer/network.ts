@@ -20,6 +20,7 @@ export interface PeerAddress { readonly host: string; readonly address: string; 
 export interface NetworkOptions {
   readonly host: string
   readonly incarnation: string
+  readonly powerLosses?: number
   readonly listen: { readonly address: string; readonly port: number } | null
   readonly peers: readonly PeerAddress[]
   /** Null: plain, which the configuration allows only on loopback or when it says `insecure`. */
@@ -153,7 +154,7 @@ export class WsPeerNetwork implements PeerNetwork {
         const known = this.accepted.get(hello.host)
         if (known === undefined) return refuse(`${hello.host} is not among the configured peers`)
         peer = known
-        known.attach(channel, hello.incarnation)
+        known.attach(channel, hello)
         this.#handler!.acceptedChanged(known)
         return true
       },
@@ -178,10 +179,10 @@ export class WsPeerNetwork implements PeerNetwork {
   }
 }
 
-const helloOf = ({ host, incarnation, members }: NetworkOptions): Hello => {
+const helloOf = ({ host, incarnation, powerLosses = 0, members }: NetworkOptions): Hello => {
   const generation = members?.generation() ?? 0
   // Only where there is a record: a release that does not know the field ends the connection.
-  return { type: 'hello', protocol: PROTOCOL, host, incarnation, ...(generation === 0 ? {} : { members: generation }) }
+  return { type: 'hello', protocol: PROTOCOL, host, incarnation, ...(powerLosses === 0 ? {} : { powerLosses }), ...(generation === 0 ? {} : { members: generation }) }
 }
 
 /** Also when who says it is not a peer yet: this may be the very change that makes it one. */
@@ -253,7 +254,7 @@ class DialedHost extends Dialed<Channel> {
         this.#connectedAtMs = performance.now()
         this.#complained = ''
         this.#options.info(`connected to ${this.host}`)
-        this.connected(channel, hello.incarnation)
+        this.connected(channel, hello)
         return true
       },
       message: (id, message, raw) => { if (!this.receive(id, message, raw)) channel.close(`protocol error: ${message.type} on this connection`) },

@@ -17,6 +17,8 @@ export interface Hello {
   readonly protocol: 1
   readonly host: string
   readonly incarnation: string
+  /** Of its region; absent: none. */
+  readonly powerLosses?: number
   /** Generation of the record of members that the sender follows; absent: none. A hint: the record is the truth. */
   readonly members?: number
 }
@@ -60,6 +62,7 @@ export interface Seal { readonly type: 'seal'; readonly volume: string; readonly
 export interface Sealed {
   readonly type: 'sealed'
   readonly incarnation: string
+  readonly powerLosses?: number
   /** Records of the log of that epoch that the holder has. */
   readonly length: number
   readonly base: Won
@@ -130,6 +133,8 @@ export interface DialedPeer {
   readonly host: string
   /** Null while not connected. */
   readonly incarnation: string | null
+  /** Of its region; absent: none. */
+  readonly powerLosses?: number
   /** Fails with Failure(unreachable) when not connected, on timeout, or when the connection breaks meanwhile. */
   request(message: Request, timeoutMs: number): Promise<RawAnswer>
   acknowledge(message: Acknowledgement): void

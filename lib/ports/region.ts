@@ -74,6 +74,8 @@ export interface Region {
   readonly host: string
   /** 32 hexadecimal digits, made by format. */
   readonly incarnation: string
+  /** How often the machine lost its power, or went down, with the region open. */
+  readonly powerLosses: number
   readonly file: BlockFile
   readonly segmentBytes: number
   readonly segmentCount: number

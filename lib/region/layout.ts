@@ -19,6 +19,7 @@ const VOLUME_BYTES = 128
 const SAMPLES_AT = 32
 const SAMPLE_BYTES = 12
 const HOST_BYTES = 64
+const NO_BOOT = '0'.repeat(32)
 
 export interface VolumeEntry { readonly volume: string; sealed: Epoch; base: Won; samples: readonly BlockSample[] }
 
@@ -31,6 +32,9 @@ export interface Superblock {
   /** Raised by one with every write; the higher valid slot counts. */
   generation: number
   readonly volumes: Map<string, VolumeEntry>
+  /** Of the machine, while the region is open; null after a clean close: everything in it is power-safe. */
+  boot: string | null
+  powerLosses: number
   /** What a clean stop left of the read cache; null while anything may be written. */
   checkpoint: CheckpointPlace | null
 }
@@ -62,6 +66,8 @@ export function encodeSuperblock(sb: Superblock, out: Uint8Array, crc: Crc): num
   view.setUint32(64, sb.volumes.size, true)
   view.setUint32(68, sb.checkpoint === null ? 0 : sb.checkpoint.segment + 1, true)
   view.setUint32(72, sb.checkpoint?.id ?? 0, true)
+  view.setUint32(76, sb.powerLosses, true)
+  if (sb.boot !== null) putHex(out, 80, sb.boot)
   const host = new TextEncoder().encode(sb.host)
   assert(host.length < HOST_BYTES, 'a host name fits')
   out.set(host, 128)
@@ -117,10 +123,11 @@ export function decodeSuperblock(bytes: Uint8Array, crc: Crc): Superblock | Supe
     const volume = uuidOf(getHex(bytes, at))
     volumes.set(volume, { volume, sealed: epoch(getU64(view, at + 16)), base: won(getU64(view, at + 24)), samples: getSamples(view, at + SAMPLES_AT) })
   }
+  const boot = getHex(bytes, 80)
   const host = new TextDecoder().decode(bytes.subarray(128, 128 + HOST_BYTES)).replace(/\0.*$/s, '')
   return {
     incarnation: getHex(bytes, 24), host, segmentBytes: getU64(view, 40), segmentCount: getU64(view, 48), createdMs: getU64(view, 56),
-    generation: getU64(view, 16), volumes,
+    generation: getU64(view, 16), volumes, boot: boot === NO_BOOT ? null : boot, powerLosses: view.getUint32(76, true),
     checkpoint: view.getUint32(68, true) === 0 ? null : { segment: view.getUint32(68, true) - 1, id: view.getUint32(72, true) },
   }
 }

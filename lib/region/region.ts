@@ -28,6 +28,8 @@ export interface RegionOptions {
   readonly sizeBytes: number | null
   readonly segmentBytes: number
   readonly progress: (doneBytes: number, totalBytes: number) => void
+  /** Of this machine since it was started, 32 hexadecimal digits; absent: nothing is said of losses of power. */
+  readonly bootId?: string
   /** Segments with a summary are believed and not read. */
   readonly trustSummaries?: boolean
 }
@@ -47,7 +49,9 @@ export async function openRegion(ring: IoRing, path: string, options: RegionOpti
     if (file.sizeBytes < need) {
       throw new Failure(EXIT.damaged, `region ${path} has ${file.sizeBytes} bytes but its superblock says ${need}; put the missing part back (nothing was changed)`)
     }
-    return await FileRegion.load(file, superblock, options.trustSummaries === true ? 'trust' : 'check')
+    const region = await FileRegion.load(file, superblock, options.trustSummaries === true ? 'trust' : 'check')
+    if (options.bootId !== undefined) await region.begin(options.bootId)
+    return region
   } catch (error) {
     file.close()
     throw error
@@ -107,7 +111,7 @@ async function format(file: RingBlockFile, path: string, options: RegionOptions)
   }
   const superblock: Superblock = {
     incarnation: randomBytes(16).toString('hex'), host: options.host, segmentBytes: options.segmentBytes, segmentCount, createdMs: Date.now(),
-    generation: 0, volumes: new Map(), checkpoint: null,
+    generation: 0, volumes: new Map(), checkpoint: null, boot: null, powerLosses: 0,
   }
   const writer = new SuperblockWriter(new SegmentPool(file, superblock.incarnation, superblock.segmentBytes, segmentCount, 0, [], new BlockSums(0)), superblock)
   try {
@@ -207,6 +211,15 @@ export class FileRegion implements Region {
     return new FileRegion(file, sb, pool, logs)
   }
 
+  /** Durable, before anything is appended: whether the power has been lost since is told by what the next open finds. */
+  async begin(bootId: string): Promise<void> {
+    const sb = this.#superblock
+    if (sb.boot === bootId) return
+    if (sb.boot !== null) sb.powerLosses++
+    sb.boot = bootId
+    await this.#writer.save(true)
+  }
+
   /** What the last clean stop left of the read cache. */
   get checkpoint(): CheckpointPlace | null { return this.#superblock.checkpoint }
 
@@ -220,6 +233,7 @@ export class FileRegion implements Region {
   get path(): string { return this.file.path }
   get host(): string { return this.#superblock.host }
   get incarnation(): string { return this.#superblock.incarnation }
+  get powerLosses(): number { return this.#superblock.powerLosses }
   get segmentBytes(): number { return this.#superblock.segmentBytes }
   get segmentCount(): number { return this.#superblock.segmentCount }
   get freeSegments(): number { return this.#pool.free }
@@ -287,9 +301,22 @@ export class FileRegion implements Region {
   unpinReads(pin: number): void { this.#pool.unpin(pin) }
   flush(target: CompletionTarget, token: number): void { this.#pool.flush(target, token) }
 
+  /** From here on nothing in the region can be lost with the power. */
+  async #end(): Promise<void> {
+    if (this.#superblock.boot === null || this.failure !== null) return
+    try {
+      await operation((target) => this.#pool.flush(target, 0))
+      this.#superblock.boot = null
+      await this.#writer.save(true)
+    } catch {
+      // It stays marked as open: the next start takes a restart of the machine for a loss of power, which loses nothing.
+    }
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#deletions)
     await this.#pool.close()
+    await this.#end()
     await this.#writer.close()
     this.file.close()
   }

@@ -3,7 +3,7 @@
  * replica use the same seal, the same recovery routine and the same reads; that is the point of "a log is a log".
  */
 import { assert } from '../core/assert.js'
-import type { Member } from '../core/claim.js'
+import { memberOf, type Member } from '../core/claim.js'
 import { RUN, type LayerView } from '../core/layer.js'
 import { RunBuffer } from '../core/run-list.js'
 import { StackedLayer } from '../core/stacked-layer.js'
@@ -34,7 +34,13 @@ export class Holder {
 
   constructor(region: Region) {
     this.region = region
-    this.self = { host: region.host, incarnation: region.incarnation }
+    this.self = memberOf(region)
+  }
+
+  /** What an answer says of who gives it. */
+  get identity(): Omit<Member, 'host'> {
+    const { host: _host, ...identity } = this.self
+    return identity
   }
 
   log(volume: string, epoch: Epoch): RegionLog | undefined {

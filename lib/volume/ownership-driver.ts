@@ -105,7 +105,7 @@ export class OwnershipDriver {
     try {
       await this.#shell.freeze()
       const report = await this.#shell.sealSelf(this.state.claim!.volume, epoch)
-      this.dispatch({ type: 'sealed', epoch, report: { member, ...report } })
+      this.dispatch({ type: 'sealed', epoch, report: { member, ...(member.powerLosses === undefined ? {} : { powerLosses: member.powerLosses }), ...report } })
     } catch (error) {
       this.dispatch({ type: 'sealFailed', epoch, member, busy: false, reason: (error as Error).message })
     }
@@ -121,8 +121,8 @@ export class OwnershipDriver {
       else if (message.type !== 'sealed') failed(false, message.type === 'problem' ? message.reason : `answered ${message.type}`)
       else if (message.incarnation !== member.incarnation) failed(false, 'its region was formatted anew')
       else {
-        const { length, base, quiet, older, samples } = message
-        const report: SealReport = { member, length, base, quiet, ...(older === undefined ? {} : { older }), ...(samples === undefined ? {} : { samples }) }
+        const { length, base, quiet, older, samples, powerLosses } = message
+        const report: SealReport = { member, length, base, quiet, ...(powerLosses === undefined ? {} : { powerLosses }), ...(older === undefined ? {} : { older }), ...(samples === undefined ? {} : { samples }) }
         this.dispatch({ type: 'sealed', epoch, report })
       }
     } catch (error) {

@@ -93,7 +93,7 @@ function lossText(claim: Claim, { epoch, afterWon, knownToWon, hosts }: Takeover
 /** Follows the attempt, and ends it where waiting cannot help. */
 async function owned({ name, driver, serving, nowMs }: TakeoverShell, claim: Claim | null, request: TakeoverRequest, gone: AbortSignal): Promise<void> {
   const { state } = driver, { policy } = state, owner = claim?.owner.host ?? 'nobody'
-  const untilMs = nowMs() + policy.deadAfterMs + (claim?.mode === 'write-through' ? policy.quarantineMs : 0) + 3 * policy.sealTimeoutMs + limits.claimTimeoutMs
+  const untilMs = nowMs() + policy.deadAfterMs + (claim?.mode === 'write-through' ? policy.quarantineMs : 0) + policy.powerLossWaitMs + 3 * policy.sealTimeoutMs + limits.claimTimeoutMs
   const no = (why: string, todo: string): Failure => new Failure(EXIT.unsafe, `volume ${name}: ${why}; ${todo} (nothing was changed)`)
   let beats: string | null = null, moves = 0
   for (; !serving(); await sleep(limits.takeoverPollMs)) {

@@ -556,7 +556,7 @@ export class Volume implements GuestVolume {
       this.#leaveIndex(request.epoch, report.length)
       this.driver.dispatch({ type: 'selfSealed', epoch: request.epoch, reason: request.handOver ? 'handed over' : 'sealed by a takeover' })
       const quiet = this.#servedEpoch === request.epoch && this.#outstandingWrites === 0
-      answer({ type: 'sealed', incarnation: holder.self.incarnation, ...report, quiet })
+      answer({ type: 'sealed', ...holder.identity, ...report, quiet })
     } catch (error) {
       answer({ type: 'problem', reason: (error as Error).message })
     } finally {

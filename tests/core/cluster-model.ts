@@ -9,7 +9,7 @@ import { epoch as toEpoch, won, type Epoch, type Won } from '../../lib/core/unit
 export const guest: GuestView = { capacityBytes: 1 << 20, blockSizeBytes: 512, serial: 's', durability: 'flush', discards: true }
 
 export const policy = (over: Partial<OwnershipPolicy> = {}): OwnershipPolicy => ({
-  mode: 'write-back', copies: 1, replicas: [], deadAfterMs: 1000, quarantineMs: 3000, renewMs: 100, sealTimeoutMs: 500, ...over,
+  mode: 'write-back', copies: 1, replicas: [], deadAfterMs: 1000, quarantineMs: 3000, renewMs: 100, sealTimeoutMs: 500, powerLossWaitMs: 2000, ...over,
 })
 
 export class ModelHost {
@@ -62,6 +62,18 @@ export class Cluster {
   relink(): void {
     for (const host of this.hosts.values()) if (host.alive) this.send(host.member.host, this.#members(host))
     this.settle()
+  }
+
+  /** It comes back with what it has, and has to be told to want anything. */
+  losePower(name: string, lengths: readonly (readonly [number, number])[]): void {
+    const before = this.host(name), host = new ModelHost(name, before.state.policy)
+    host.member = { ...before.member, powerLosses: (before.member.powerLosses ?? 0) + 1 }
+    Object.assign(host.state, { self: host.member })
+    host.sealed = before.sealed
+    host.base = before.base
+    for (const [epoch, length] of lengths) host.logs.set(epoch, length)
+    this.hosts.set(name, host)
+    this.relink()
   }
 
   kill(name: string): void { this.host(name).alive = false; this.relink() }
@@ -129,7 +141,7 @@ export class Cluster {
 
   #seal(target: ModelHost, sealedEpoch: Epoch): OwnershipEvent {
     target.sealed = Math.max(target.sealed, sealedEpoch)
-    return { type: 'sealed', epoch: sealedEpoch, report: { member: target.member, length: target.logs.get(sealedEpoch) ?? 0, base: won(target.base), quiet: target.quiet, ...(target.tells ? { older: [...target.logs].filter(([each]) => each < sealedEpoch).map(([each, length]) => ({ epoch: toEpoch(each), length })) } : {}) } }
+    return { type: 'sealed', epoch: sealedEpoch, report: { member: target.member, length: target.logs.get(sealedEpoch) ?? 0, base: won(target.base), quiet: target.quiet, ...(target.member.powerLosses === undefined ? {} : { powerLosses: target.member.powerLosses }), ...(target.tells ? { older: [...target.logs].filter(([each]) => each < sealedEpoch).map(([each, length]) => ({ epoch: toEpoch(each), length })) } : {}) } }
   }
 
   /** The owner writes n records that every member stores and it acknowledges. */

@@ -83,7 +83,7 @@ t.test('segments whose tombstones failed are not used again', async (t) => {
 t.test('a superblock is not written over the good slot after the other one failed', async (t) => {
   const { file, pool } = fakePool()
   const superblock: Superblock = {
-    incarnation: 'a'.repeat(32), host: 'alpha', segmentBytes: SEGMENT_BYTES, segmentCount: 4, createdMs: 0, generation: 4, volumes: new Map(), checkpoint: null,
+    incarnation: 'a'.repeat(32), host: 'alpha', segmentBytes: SEGMENT_BYTES, segmentCount: 4, createdMs: 0, generation: 4, volumes: new Map(), checkpoint: null, boot: null, powerLosses: 0,
   }
   const writer = new SuperblockWriter(pool, superblock)
   t.teardown(() => writer.close())

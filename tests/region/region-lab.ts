@@ -33,10 +33,10 @@ export class RegionLab {
   }
 
   /** `segments`: how many fit when it has to be created. */
-  async open(segments = 6, host = 'alpha'): Promise<FileRegion> {
+  async open(segments = 6, host = 'alpha', bootId?: string): Promise<FileRegion> {
     await this.close()
     this.#region = await openRegion(this.ring, this.path, {
-      host, sizeBytes: segmentOffset(segments, SEGMENT_BYTES), segmentBytes: SEGMENT_BYTES, trustSummaries: true, progress: () => undefined,
+      host, sizeBytes: segmentOffset(segments, SEGMENT_BYTES), segmentBytes: SEGMENT_BYTES, trustSummaries: true, ...(bootId === undefined ? {} : { bootId }), progress: () => undefined,
     })
     return this.#region
   }

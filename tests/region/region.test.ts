@@ -150,6 +150,21 @@ t.test('what lies behind a torn end does not come back when the log before it is
   t.same([again.volumes(), again.freeSegments], [[OTHER], 2])
 })
 
+t.test('a region knows whether the machine went down with it open', async (t) => {
+  const lab = new RegionLab(t), [one, two, three] = ['1'.repeat(32), '2'.repeat(32), '3'.repeat(32)]
+  t.equal((await lab.open(4, 'alpha', one)).powerLosses, 0)
+  t.equal((await lab.open(4, 'alpha', two)).powerLosses, 0, 'it was closed before')
+  const open = lab.bytes(0, limits.superblockBytes * 2)
+  t.equal((await lab.open(4, 'alpha', two)).powerLosses, 0)
+  await lab.close()
+  lab.overwrite(0, open)
+  t.equal((await lab.open(4, 'alpha', two)).powerLosses, 0, 'its process ended, the machine did not')
+  await lab.close()
+  lab.overwrite(0, open)
+  t.equal((await lab.open(4, 'alpha', three)).powerLosses, 1)
+  t.equal((await lab.open(4, 'alpha', one)).powerLosses, 1, 'which is never forgotten')
+})
+
 t.test('the last free segment of a region is kept for a log without one', async (t) => {
   const lab = new RegionLab(t)
   const region = await lab.open(3)

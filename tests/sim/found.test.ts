@@ -15,6 +15,7 @@ const FOUND: Readonly<Record<string, readonly number[]>> = {
   'a host waits for a dead owner, and takes the volume from the next one before its first heartbeat': [10201],
   'a host lets go of a log on reading a claim, its replica goes on appending to it, and its region cannot be opened': [8],
   'what a torn end had cut off a log claims a log without its beginning after the next loss of power': [60847],
+  'a host that lost its power while its guest was on the way to another one owns the volume without what a copy has': [60571],
   'a guest hangs that came back while the hand-over was under way': [2110],
   'a guest hangs that came to a host which did not know yet that it had lost the volume': [2114],
 }

@@ -41,6 +41,20 @@ t.test('R4: the shortest sealed length is kept', async (t) => {
   for (const lengths of [[3, 5], [5, 3]]) t.match(decideChange(claim(), [report(b, lengths[0]!), report(c, lengths[1]!)], wish(), false), { kept: 3, next: { start: 13 } })
 })
 
+t.test('R4: who has lost its power since the epoch began proves nothing by a short log', async (t) => {
+  const after = (m: typeof a, length: number, base = 0): SealReport => ({ ...report(m, length, base), powerLosses: 1 })
+  const holders = (d: Decision): string[] => next(d).inherited.at(-1)!.holders.map((m) => m.host)
+  const one = decideChange(claim(), [after(b, 3), report(c, 5)], wish(), false)
+  t.match(one, { kept: 5 })
+  t.same(holders(one), ['c'], 'and holds nothing that it lacks')
+  t.same(next(one).set, [{ ...b, powerLosses: 1 }, c], 'in the next epoch it is what it is now')
+  const both = decideChange(claim(), [after(b, 3), after(c, 5)], wish(), false)
+  t.match([both, holders(both)], [{ kept: 5 }, ['c']], 'of such the longest counts')
+  t.match(decideChange(claim(), [after(b, 7), report(c, 5)], wish(), false), { kept: 5 }, 'more than was acknowledged is no gain')
+  t.match(decideChange(claim({ set: [{ ...a }, { ...b, powerLosses: 1 }, c] }), [after(b, 3), report(c, 5)], wish(), false), { kept: 3 }, 'not since this epoch began')
+  t.match(decideChange(claim(), [after(b, 0, 14), after(c, 3)], wish(), false), { kept: 4 }, 'what is on the backing was kept')
+})
+
 t.test('R4b: only who was sealed is named as a holder', async (t) => {
   t.same(next(decideChange(claim(), [report(c, 3)], wish(), false)).inherited.at(-1)!.holders, [c])
 })
