@@ -137,6 +137,8 @@ export const limits = {
   peersMax: 16,
   copiesMax: 2,
   handshakeTimeoutMs: 5000,
+  /** A member is slow for so long before another host gets its copy. */
+  slowPeerForMs: 10_000,
   /** A seal, and the wait of a first start for its replicas to connect. */
   sealTimeoutMs: 3000,
   /** How often a takeover by command looks at where it is, which is also how often its command hears of it. */

@@ -73,6 +73,7 @@ export const timingSchema = z.strictObject({
   dead_after: duration('400ms', '20m').default(20_000),
   quarantine: duration('200ms', '1h').default(60_000),
   peer_deadline: duration('100ms', '60s').default(5000),
+  slow_peer: duration('1ms', '10s').default(200),
   power_loss_wait: duration('0s', '1h').default(120_000),
 })
 

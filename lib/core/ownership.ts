@@ -7,227 +7,21 @@
  * randomness come with each event. Rule numbers are those of the ownership protocol.
  */
 import { assert, unreachable } from './assert.js'
-import {
-  hasMember, lostPowerSince, sameMember, type Claim, type ClaimMode, type GuestView, type InheritedLog, type Member,
-} from './claim.js'
-import { placeCopies, type Domains } from './placement.js'
+import { hasMember, sameMember, type Claim, type ClaimMode, type Member } from './claim.js'
+import { addsHolder, isOutdated, isSlow, mustLetGo, plan, replicasNow } from './copies.js'
+import { UNCHANGED, type Attempt, type Env, type Flags, type Kind, type OwnershipEffect, type OwnershipEvent, type OwnershipState, type Phase } from './ownership-state.js'
 import { mayFence, silentForMs, skipsLanding, type Fenced, type Obstacle, type TakeoverOrder } from './takeover.js'
-import { chooseReplicas, decideChange, firstClaim, giveUpUnsealed, isReleased, mayLack, type ChangeWish, type SealReport } from './transition.js'
+import { decideChange, firstClaim, giveUpUnsealed, isReleased, mayLack, type ChangeWish, type SealReport } from './transition.js'
 import type { Epoch } from './units.js'
-
-export interface OwnershipPolicy {
-  readonly mode: ClaimMode
-  readonly copies: number
-  /** Hosts that may hold a copy; best first, where no `domains` are given. */
-  readonly replicas: readonly string[]
-  /** Which of them is chosen by placement, with these fault domains; absent: an operator has put them in order. */
-  readonly domains?: Domains | null
-  readonly deadAfterMs: number
-  readonly quarantineMs: number
-  readonly renewMs: number
-  /** How long a seal may stay unanswered, and how long a first start waits for its replicas to connect. */
-  readonly sealTimeoutMs: number
-  /** So long a takeover waits for other members when all that were sealed have lost their power. */
-  readonly powerLossWaitMs: number
-  /** There is a command that fences an owner that does not answer. */
-  readonly fences?: boolean
-}
-
-export type Phase = 'standby' | 'claiming' | 'serving' | 'sealed' | 'failed'
-
-type Kind = 'take' | 'own'
-type Step = 'reading' | 'waiting' | 'asking' | 'flushing' | 'sealing' | 'swapping' | 'confirming'
-
-/** An operator's choice for a time in which there are too few hosts for the policy. */
-export interface Exemption { readonly leastCopies: number; readonly untilMs: number; /** At the latest; in between it is drained. */ readonly overMs: number }
-
-/** What an attempt changes besides set and mode. */
-type Flags = Pick<Attempt, 'clearQuarantine' | 'release' | 'capacityBytes'>
-const UNCHANGED: Flags = { clearQuarantine: false, release: false, capacityBytes: null }
-
-interface Attempt {
-  readonly kind: Kind
-  readonly sinceMs: number
-  step: Step
-  /** The claim that the attempt started from. */
-  from: Claim | null
-  awaiting: Member[]
-  reports: SealReport[]
-  deadlineMs: number
-  next: Claim | null
-  kept: number
-  /** Write-through takeover: since when the owner counts as dead, and whether the backing was flushed after T_q (R14). */
-  deadSinceMs: number | null
-  /** The claim could not be read back after a swap: ask again at the deadline. */
-  unread: boolean
-  waitedOut: boolean
-  readonly clearQuarantine: boolean
-  readonly release: boolean
-  readonly capacityBytes: number | null
-}
-
-export interface OwnershipState {
-  readonly self: Member
-  policy: OwnershipPolicy
-  readonly volume: { readonly newId: string; readonly guest: GuestView }
-  phase: Phase
-  reason: string | null
-  /** What the attempt waits for; null: it is not known yet, or there is none. */
-  obstacle: Obstacle | null
-  /** An operator's, for the time of the command. */
-  order: TakeoverOrder | null
-  /** By the fence command, and the epoch for which it was run last. */
-  fenced: Fenced | null
-  fenceAsked: Epoch | null
-  /** The claim served, or the newest one seen. */
-  claim: Claim | null
-  reachable: readonly Member[]
-  /** Hosts in maintenance: they go on with what they hold, and are to hold nothing more. */
-  leaving: readonly string[]
-  /** Fewer copies than the policy asks for will do; null: they will not. */
-  exemption: Exemption | null
-  /** Acks wait, so that the last of what only a leaving host has a copy of gets to the backing. */
-  lettingGo: boolean
-  /** Hosts that missed a deadline or refused a record, and when; forgiven when they connect anew, or after a while. */
-  late: Map<string, number>
-  wanted: boolean
-  /** Nothing above base in any log, inherited ones included. */
-  drained: boolean
-  /** Everything inherited is on the backing. */
-  inheritedDone: boolean
-  attempt: Attempt | null
-  /** Of the owner of epoch `of`. */
-  beat: { readonly epoch: Epoch; readonly counter: number; readonly of: number; readonly sinceMs: number } | null
-  /** Epochs whose log on this host is not what was written. */
-  readonly damaged: Set<Epoch>
-  /**
-   * Won, and the shell is not ready to serve it: a change of its own would seal a log that is not there yet, and keep nothing of
-   * what the shell acknowledges a moment later.
-   */
-  starting: boolean
-  /** No new attempt before this time. */
-  notBeforeMs: number
-}
-
-export type OwnershipEvent =
-  | { readonly type: 'want' }
-  | { readonly type: 'unwant' }
-  /** An operator takes the volume over; null: the command has ended. */
-  | { readonly type: 'order'; readonly order: TakeoverOrder | null }
-  /** The owner of this epoch was fenced. */
-  | { readonly type: 'fenced'; readonly fenced: Fenced }
-  | { readonly type: 'claimRead'; readonly claim: Claim | null; readonly beat: { readonly epoch: Epoch; readonly counter: number } | null }
-  | { readonly type: 'claimUnreadable'; readonly reason: string; readonly damaged: boolean }
-  | { readonly type: 'sealed'; readonly epoch: Epoch; readonly report: SealReport }
-  | { readonly type: 'sealFailed'; readonly epoch: Epoch; readonly member: Member; readonly busy: boolean; readonly reason: string }
-  | { readonly type: 'swapped'; readonly outcome: 'won' | 'lost' | 'unknown' }
-  | { readonly type: 'backingFlushed'; readonly ok: boolean }
-  /** `replicas`: who may hold copies from here on, best first; absent: as before. */
-  | { readonly type: 'members'; readonly reachable: readonly Member[]; readonly leaving?: readonly string[]; readonly replicas?: readonly string[] }
-  | { readonly type: 'exempt'; readonly exemption: Exemption | null }
-  /** Little is dirty any more: now it is drained, if a member leaves that nobody can replace. */
-  | { readonly type: 'letGo' }
-  | { readonly type: 'late'; readonly host: string; readonly reason: string }
-  /** This host's log of the epoch is not what was written: other holders are to have it alone. */
-  | { readonly type: 'damaged'; readonly epoch: Epoch }
-  /** A member has all that is kept of an inherited log of this epoch now. */
-  | { readonly type: 'copied'; readonly host: string; readonly epoch: Epoch }
-  | { readonly type: 'selfSealed'; readonly epoch: Epoch; readonly reason: string }
-  | { readonly type: 'progress'; readonly drained: boolean; readonly inheritedDone: boolean }
-  /** The shell serves this epoch. */
-  | { readonly type: 'served'; readonly epoch: Epoch }
-  | { readonly type: 'quarantineOver' }
-  | { readonly type: 'release' }
-  /** What it failed for is settled: it is taken over anew. */
-  | { readonly type: 'revive' }
-  /** The backing has grown to this, and the guest shall see it. */
-  | { readonly type: 'resize'; readonly capacityBytes: number }
-  /** An operator asks for another mode than the configuration. */
-  | { readonly type: 'policy'; readonly mode: ClaimMode }
-  | { readonly type: 'tick' }
-
-export type OwnershipEffect =
-  | { readonly type: 'readClaim' }
-  | { readonly type: 'seal'; readonly member: Member; readonly epoch: Epoch; readonly handOver: boolean }
-  | { readonly type: 'sealSelf'; readonly epoch: Epoch }
-  | { readonly type: 'flushBacking' }
-  /** Run the fence command against this silent owner; its success comes as `fenced`. */
-  | { readonly type: 'fence'; readonly owner: Member; readonly epoch: Epoch }
-  /** Running owner: nothing is appended from here until `serve` or `lost`. */
-  | { readonly type: 'freeze' }
-  | { readonly type: 'swap'; readonly expected: Epoch; readonly next: Claim }
-  | { readonly type: 'serve'; readonly claim: Claim; readonly from: Claim | null; readonly kept: number; readonly running: boolean }
-  /** Not ours any more: stop acknowledging, reading and destaging. */
-  | { readonly type: 'lost'; readonly reason: string }
-  | { readonly type: 'released' }
-
-export interface Env {
-  readonly nowMs: number
-  /** Fresh random nonce, 32 hexadecimal digits. */
-  readonly nonce: string
-}
 
 const RETRY_MS = 500
 /** A late host is asked again after this: one whose region was full would else stay out for ever. */
 const FORGIVE_MS = 30_000
+/** A slow host is avoided for so long the first time, then twice as long each time; and what it was is forgotten after the longest. */
+const SLOW_MS = 60_000
+const SLOW_MAX_MS = 3_600_000
 /** Where the first copies go is for ever, as long as all hosts live: so long a start waits for all to be there to choose from. */
 const FIRST_CHOICE_MS = 1000
-
-export function newOwnership(self: Member, policy: OwnershipPolicy, newId: string, guest: GuestView): OwnershipState {
-  return {
-    self, policy, volume: { newId, guest }, phase: 'standby', reason: null, obstacle: null, order: null, fenced: null, fenceAsked: null, claim: null, reachable: [], leaving: [], exemption: null, lettingGo: false, late: new Map(),
-    wanted: false, drained: true, inheritedDone: true, attempt: null, beat: null, damaged: new Set(), starting: false, notBeforeMs: 0,
-  }
-}
-
-/** Why the volume is served with less than the policy asks for; null when it is not. Acks are frozen meanwhile. */
-export function degradedReason(s: OwnershipState): string | null {
-  if (s.phase !== 'serving' || s.claim === null) return null
-  const copies = s.claim.set.filter((m) => m.host !== s.self.host).length
-  if (s.policy.mode === 'write-through') return null
-  if (copies >= leastCopies(s)) {
-    return s.lettingGo ? `${s.claim.set.filter((m) => s.leaving.includes(m.host)).map((m) => m.host).join(', ')} in maintenance, and no other host for a copy` : null
-  }
-  return missingCopies(s)
-}
-
-/** Write-back is possible with so many. */
-const leastCopies = ({ policy, exemption }: OwnershipState): number => exemption === null ? policy.copies : Math.min(policy.copies, exemption.leastCopies)
-
-/** Too few copies for the policy, but not for its exemption: a choice, and no reason to wait for anything. */
-export const exemptReason = (s: OwnershipState): string | null =>
-  s.exemption !== null && s.phase === 'serving' && s.claim!.mode === 'write-back' && s.claim!.set.length - 1 < s.policy.copies ? missingCopies(s) : null
-
-function missingCopies(s: OwnershipState): string {
-  const copies = s.claim!.set.filter((m) => m.host !== s.self.host).length
-  const missing = s.policy.replicas.filter((h) => !s.claim!.set.some((m) => m.host === h))
-  const leaving = missing.filter((h) => s.leaving.includes(h)), away = missing.filter((h) => !s.leaving.includes(h))
-  const why = [...(away.length > 0 ? [`${away.join(', ')} not reachable`] : leaving.length === 0 ? ['there is no other host for one'] : []), ...(leaving.length > 0 ? [`${leaving.join(', ')} in maintenance`] : [])]
-  return `${copies} of ${s.policy.copies} copies: ${why.join(', ')}`
-}
-
-/** A member is in maintenance and no other host can have its copy: only write-through lets it go. */
-export const mustLetGo = (s: OwnershipState): boolean =>
-  s.phase === 'serving' && s.claim?.mode === 'write-back' && s.claim.set.some((m) => s.leaving.includes(m.host)) && plan(s).mode === 'write-through'
-
-/** Without its exemption the volume would have to be in write-through. */
-export const needsExemption = (s: OwnershipState): boolean => s.phase === 'serving' && s.exemption !== null && possibleMode({ ...s, exemption: null }) !== possibleMode(s)
-
-/** A host in maintenance has some of what is dirty, or will have. The claim names old logs until its next change, destaged or not. */
-export function leaverHolds(s: OwnershipState): boolean {
-  if (s.phase !== 'serving' || s.claim === null || s.leaving.length === 0) return false
-  const { set, inherited } = s.claim, holders = s.inheritedDone ? [] : inherited.flatMap((log) => log.holders)
-  return [...set, ...holders].some((m) => s.leaving.includes(m.host))
-}
-
-/** What policy and reachable hosts allow now. */
-export const possibleMode = (s: OwnershipState): ClaimMode => plan(s).mode
-
-/** New writes wait: too few copies (or write-through asked for) and not everything is on the backing yet. */
-export function acksFrozen(s: OwnershipState): boolean {
-  if (s.phase !== 'serving' || s.claim === null || s.claim.mode === 'write-through') return false
-  return s.policy.mode === 'write-through' || degradedReason(s) !== null
-}
 
 export function step(s: OwnershipState, event: OwnershipEvent, env: Env): OwnershipEffect[] {
   const out: OwnershipEffect[] = []
@@ -246,6 +40,7 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'exempt': s.exemption = event.exemption; break
     case 'letGo': s.lettingGo = mustLetGo(s); break
     case 'late': s.late.set(event.host, env.nowMs); break
+    case 'slow': onSlow(s, event.host, env); break
     case 'damaged': s.damaged.add(event.epoch); break
     case 'copied': if (mayChange(s) && addsHolder(s, event.host, event.epoch)) beginOwn(s, env, out, UNCHANGED); break
     case 'selfSealed': onSelfSealed(s, event.epoch, event.reason, env, out); break
@@ -258,7 +53,12 @@ export function step(s: OwnershipState, event: OwnershipEvent, env: Env): Owners
     case 'policy': s.policy = { ...s.policy, mode: event.mode }; break
     case 'tick':
       if (s.exemption !== null && env.nowMs >= s.exemption.overMs) s.exemption = null
-      for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host); break
+      for (const [host, sinceMs] of s.late) if (env.nowMs - sinceMs > FORGIVE_MS) s.late.delete(host)
+      for (const [host, slow] of s.slow) {
+        slow.avoided = env.nowMs < slow.untilMs
+        if (env.nowMs > slow.untilMs + SLOW_MAX_MS) s.slow.delete(host)
+      }
+      break
     default: unreachable(event, 'ownership event')
   }
   proceed(s, env, out)
@@ -284,68 +84,10 @@ function proceed(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
   }
   if (env.nowMs < s.notBeforeMs) return
   if (s.phase === 'serving') {
-    if (mayChange(s)) reviewSet(s, env, out)
+    if (mayChange(s) && isOutdated(s)) beginOwn(s, env, out, UNCHANGED)
     return
   }
   if (s.wanted && s.phase !== 'failed') beginTake(s, env, out)
-}
-
-/** A running owner compares the recorded set and mode with what policy and reachability ask for. */
-function reviewSet(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
-  const claim = s.claim!
-  const desired = plan(s)
-  const lateMember = claim.set.find((m) => s.late.has(m.host))
-  const others = claim.set.filter((m) => m.host !== s.self.host)
-  const joins = desired.set.some((m) => !hasMember(claim.set, m))
-  const leaves = others.some((m) => s.leaving.includes(m.host) && !hasMember(desired.set, m))
-  const spare = others.some((m) => !hasMember(desired.set, m))
-  // Until the claim has it as it is now, a takeover would believe that it lacks something.
-  const powerBack = others.some((m) => s.reachable.some((r) => sameMember(r, m) && lostPowerSince(r, m)))
-  const can = desired.mode === 'write-back' || (s.drained && !claim.quarantine)
-  const change =
-    lateMember !== undefined || leavesDamaged(s, claim) || powerBack ||
-    (desired.mode !== claim.mode && can) ||
-    (claim.mode === 'write-back' && joins && others.length < s.policy.copies) ||
-    (claim.mode === 'write-back' && leaves && desired.mode === 'write-back' && (joins || s.inheritedDone)) ||
-    // R-migration: the source stays in the set until what it holds is on the backing.
-    (claim.mode === 'write-back' && spare && s.inheritedDone && others.length > s.policy.copies)
-  if (change) beginOwn(s, env, out, UNCHANGED)
-}
-
-/** Inherited logs that this owner has no copy of, with fewer holders in reach than the policy asks for. */
-export const thinElsewhere = (s: OwnershipState): readonly InheritedLog[] => s.phase !== 'serving' || s.claim === null || s.inheritedDone ? []
-  : s.claim.inherited.filter((log) => !hasMember(log.holders, s.self) && holdersInReach(s, log) <= s.policy.copies)
-
-const holdersInReach = (s: OwnershipState, log: InheritedLog): number =>
-  log.holders.filter((m) => sameMember(m, s.self) || s.reachable.some((r) => sameMember(r, m))).length
-
-/** The log has fewer holders in reach than the policy asks for. With enough of them the next change names the new one as well. */
-function addsHolder(s: OwnershipState, host: string, epoch: Epoch): boolean {
-  const log = s.claim!.inherited.find((each) => each.epoch === epoch), member = s.claim!.set.find((m) => m.host === host)
-  if (log === undefined || member === undefined || hasMember(log.holders, member) || s.late.has(host)) return false
-  return holdersInReach(s, log) <= s.policy.copies
-}
-
-/** Does another member hold what is damaged here? */
-function leavesDamaged(s: OwnershipState, claim: Claim): boolean {
-  if (s.damaged.size === 0) return false
-  const sealable = claim.set.some((m) => !sameMember(m, s.self) && !s.late.has(m.host) && s.reachable.some((r) => sameMember(r, m)))
-  return (s.damaged.has(claim.epoch) && sealable) ||
-    claim.inherited.some((log) => s.damaged.has(log.epoch) && log.holders.length > 1 && hasMember(log.holders, s.self))
-}
-
-/** Who can have copies now: as many as the policy asks for, or fewer. */
-function replicasNow(s: OwnershipState): Member[] {
-  const ok = s.reachable.filter((m) => !s.late.has(m.host) && !s.leaving.includes(m.host))
-  const { replicas: hosts, copies, domains } = s.policy
-  return domains == null ? chooseReplicas(s.self, hosts, ok, s.claim?.set ?? [], copies)
-    : placeCopies({ volume: s.claim?.volume ?? s.volume.newId, self: s.self, candidates: ok.filter((m) => hosts.includes(m.host)), claim: s.claim, copies, domains })
-}
-
-function plan(s: OwnershipState): { set: Member[]; mode: ClaimMode } {
-  const replicas = replicasNow(s)
-  if (s.policy.mode === 'write-through' || replicas.length < leastCopies(s)) return { set: [s.self], mode: 'write-through' }
-  return { set: [s.self, ...replicas], mode: 'write-back' }
 }
 
 // --- attempts ------------------------------------------------------------------------------------------------------
@@ -637,7 +379,7 @@ function withSource(s: OwnershipState, a: Attempt, set: Member[]): { set: Member
   const claim = a.from!
   const keep = a.kind === 'take'
     ? a.reports.filter((r) => sameMember(r.member, claim.owner)).map((r) => r.member)
-    : claim.set.filter((m) => !s.inheritedDone && !s.late.has(m.host)).map((m) => s.reachable.find((r) => sameMember(r, m)) ?? m)
+    : claim.set.filter((m) => !s.inheritedDone && !s.late.has(m.host) && !(set.length > 1 && isSlow(s, m))).map((m) => s.reachable.find((r) => sameMember(r, m)) ?? m)
   // A host that was formatted anew is in the new set as another member: what it was before holds nothing any more (R5).
   return { set: [...set, ...keep.filter((m) => !set.some((chosen) => chosen.host === m.host))] }
 }
@@ -717,6 +459,14 @@ function onMembers(s: OwnershipState, reachable: readonly Member[], leaving: rea
   s.leaving = leaving
   s.policy = { ...s.policy, replicas }
   s.lettingGo &&= mustLetGo(s)
+}
+
+/** It is in nobody's way for a while, and after that takes only a place that is free: nothing goes back and forth. */
+function onSlow(s: OwnershipState, host: string, env: Env): void {
+  const before = s.slow.get(host)
+  if (before?.avoided === true) return
+  const times = (before?.times ?? 0) + 1
+  s.slow.set(host, { avoided: true, times, untilMs: env.nowMs + Math.min(SLOW_MS * 2 ** (times - 1), SLOW_MAX_MS) })
 }
 
 function onSelfSealed(s: OwnershipState, epoch: Epoch, reason: string, env: Env, out: OwnershipEffect[]): void {

@@ -165,7 +165,7 @@ async function cached(
       mode: 'write-back', copies: 0, replicas: [], deadAfterMs: TIMING.deadAfterMs, quarantineMs: options.quarantineMs, renewMs: TIMING.renewMs,
       sealTimeoutMs: limits.sealTimeoutMs, powerLossWaitMs: 0,
     },
-    failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes, order,
+    failAfterMs: TIMING.failAfterMs, peerDeadlineMs: TIMING.peerDeadlineMs, slowPeer: { slowMs: TIMING.peerDeadlineMs, forMs: limits.slowPeerForMs }, destageDelayMs: DESTAGE.delayMs, destageAtBytes: DESTAGE.atBytes, order,
     maxDirtyAgeMs: null,
   }, {
     holder, backing, cutMemory: new MemoryBudget(limits.cutMemoryBytes), journal, clean, store, dialed: () => undefined, accepted: () => undefined, reachable: () => [], owned: () => Promise.resolve(), resized: () => undefined,

@@ -94,7 +94,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs, powerLossWaitMs: timing.power_loss_wait,
       fences: setup.fence !== null,
     },
-    failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,
+    failAfterMs: timing.fail_after, peerDeadlineMs: timing.peer_deadline, slowPeer: { slowMs: timing.slow_peer, forMs: limits.slowPeerForMs }, destageDelayMs: config.destage_delay, destageAtBytes: config.destage_at, order,
     maxDirtyAgeMs: config.max_dirty_age ?? null, quotaBytes: config.quota ?? null,
   }, {
     holder: host.holder, backing: opened.backing, cutMemory: host.cutMemory, group: config.domain === undefined ? null : host.groupOf(config.domain), journal, clean, store, dialed: (name) => host.dialed(name), accepted: (name) => host.accepted(name),

@@ -8,7 +8,9 @@ import { assert } from '../core/assert.js'
 import { hasMember, sameMember, type Claim, type GuestView, type Member } from '../core/claim.js'
 import type { Fingerprint } from '../core/fingerprint.js'
 import { EXIT, Failure } from '../core/failure.js'
-import { acksFrozen, degradedReason, exemptReason, leaverHolds, newOwnership, thinElsewhere, type OwnershipPolicy } from '../core/ownership.js'
+import { acksFrozen, degradedReason, exemptReason, isSlow, leaverHolds, slowMembers, thinElsewhere } from '../core/copies.js'
+import { newOwnership, type OwnershipPolicy } from '../core/ownership-state.js'
+import type { PaceLimits } from '../core/pace.js'
 import type { SealReport } from '../core/transition.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import type { MemoryBudget } from '../io/memory-budget.js'
@@ -51,6 +53,8 @@ export interface VolumeOptions extends Omit<CutOptions, 'copies'> {
   readonly failAfterMs: number
   /** A member that owes an answer for longer is left out by a claim change. */
   readonly peerDeadlineMs: number
+  /** A member that takes longer to confirm, all the time, gives way to another host. */
+  readonly slowPeer: PaceLimits
   readonly maxDirtyAgeMs: number | null
   readonly quotaBytes?: number | null
 }
@@ -150,7 +154,7 @@ export class Volume implements GuestVolume {
       nowMs: () => shell.nowMs(), warn: (m: string) => shell.warn(m), regionFailed: (reason: string) => this.#rot.failRegion(reason),
     }
     this.writes = new WritePath({
-      ...common, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
+      ...common, slow: options.slowPeer, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
       flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
     this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), mayAnswer: () => this.#serving && !this.#fenced, rotten: (offsetBytes) => this.#rot.found(offsetBytes) })
@@ -534,6 +538,12 @@ export class Volume implements GuestVolume {
     this.driver.dispatch({ type: 'late', host, reason })
   }
 
+  #slow(host: string, meanMs: number): void {
+    if (isSlow(this.driver.state, { host })) return
+    this.#shell.warn(`${host} confirms a record only after ${Math.round(meanMs)} ms; another host has its copy, if there is one`)
+    this.driver.dispatch({ type: 'slow', host })
+  }
+
   /** Another host seals this volume: to take it over as agreed, or because it believes this host dead. */
   async onSeal(request: Seal, answer: (message: Answer) => void): Promise<void> {
     const { holder } = this.#shell
@@ -646,6 +656,7 @@ export class Volume implements GuestVolume {
     if (this.#serving) {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
       for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
+      for (const { host, meanMs } of this.writes.slowHosts()) this.#slow(host, meanMs)
       this.#leaveOutCutOff()
       this.#letInWhoWaits()
       if (this.#copyArrived) void this.#indexInherited(false)
@@ -742,6 +753,8 @@ export class Volume implements GuestVolume {
     if (claim.mode === 'write-through' && this.#options.policy.mode === 'write-back') return { effective, reason: degradedReason(this.driver.state) }
     if (this.#admission.tooOld) return { effective, reason: `the backing is ${Math.round(this.cuts.dirtyAgeMs / 1000)} s behind, more than max_dirty_age; writes wait` }
     const exempt = exemptReason(this.driver.state)
+    const slow = slowMembers(this.driver.state)
+    if (slow.length > 0) return { effective, reason: `${slow.join(', ')} confirms slowly, and there is no other host for its copy` }
     if (exempt !== null) return { effective, reason: `${exempt}, as an operator chose` }
     if (this.writes.acksFrozen) return { effective: 'draining to write-through', reason: degradedReason(this.driver.state) }
     return { effective, reason: null }

@@ -11,6 +11,7 @@
 import { assert } from '../core/assert.js'
 import { sameMember, type Member } from '../core/claim.js'
 import { FlushHabit } from '../core/flush-habit.js'
+import { Paces, type PaceLimits } from '../core/pace.js'
 import { joinBlock } from '../core/crc-join.js'
 import { ENTRY, inBlocks } from '../core/record.js'
 import { BLOCK_BYTES, SECTORS_PER_BLOCK, won as toWon, type Won } from '../core/units.js'
@@ -31,6 +32,7 @@ export interface WriteShell {
   readonly region: Region
   readonly index: VolumeIndex
   readonly counters: Counters
+  readonly slow: PaceLimits
   nowMs(): number
   /** False when the member is not connected. */
   push(host: string, message: Push, raw?: Uint8Array): boolean
@@ -72,6 +74,7 @@ export class WritePath implements CompletionTarget {
   #writing: (StagedRecord | undefined)[] = []
   #epoch: EpochLog | null = null
   #links: Link[] = []
+  #paces: Paces | null = null
   #frozen = true
   /** Stored, waiting for the backing: write-through only. */
   #parked: Parked[] = []
@@ -218,6 +221,7 @@ export class WritePath implements CompletionTarget {
     this.#shell.counters.records++
     this.#shell.counters.recordBytes += lengthBytes
     for (const link of this.#links) if (link.synced) this.#send(link, slot, epoch)
+    if (this.#links.length > 0 && this.#paces!.idle) this.#paces!.sent(won, this.#shell.nowMs())
   }
 
   /** Nobody reads there before the record is acknowledged. */
@@ -242,8 +246,15 @@ export class WritePath implements CompletionTarget {
     slot.writing = false
     const epoch = this.#epoch
     if (result < 0) this.#shell.regionFailed(`append failed with errno ${-result}`)
-    else if (epoch !== null && !this.#frozen) this.#stored(epoch, epoch.self, epoch.log.storedLength)
+    else if (epoch !== null && !this.#frozen) {
+      this.#confirmed(epoch.self, toWon(epoch.start + epoch.log.storedLength))
+      this.#stored(epoch, epoch.self, epoch.log.storedLength)
+    }
     if (this.#writing.every((s) => s === undefined)) for (const done of this.#quiescent.splice(0)) done()
+  }
+
+  #confirmed(index: number, won: Won): void {
+    if (!this.#paces!.idle) this.#paces!.confirmed(index, won, this.#shell.nowMs(), this.#shell.slow)
   }
 
   /**
@@ -258,6 +269,7 @@ export class WritePath implements CompletionTarget {
     if (length < 0 || length > epoch.ledger.appended) { this.#shell.memberFailed(host, `acknowledged record ${won}, which was never sent`); return false }
     const index = epoch.ledger.indexOf(link.member)
     if (length < epoch.ledger.storedBy(index)) { this.#shell.memberFailed(host, 'has less than it acknowledged before (H33)'); return false }
+    this.#confirmed(index, won)
     const first = !link.synced
     if (first) {
       link.synced = true
@@ -380,6 +392,7 @@ export class WritePath implements CompletionTarget {
     assert(this.#writing.every((slot) => slot === undefined), 'no append of the old epoch is under way')
     if (this.#epoch === null) this.#dropGivenUp()
     this.#epoch = epoch
+    this.#paces = new Paces(epoch.claim.set.length, epoch.self)
     this.#links = epoch.claim.set
       .filter((_, i) => i !== epoch.self)
       .map((member) => ({ member, synced: false, owesSinceMs: this.#shell.nowMs() }))
@@ -437,6 +450,14 @@ export class WritePath implements CompletionTarget {
   lateHosts(deadlineMs: number): string[] {
     const now = this.#shell.nowMs()
     return this.#links.filter((l) => l.owesSinceMs !== null && now - l.owesSinceMs > deadlineMs).map((l) => l.member.host)
+  }
+
+  /** Hosts that have confirmed slowly for long, and how slowly. */
+  slowHosts(): readonly { readonly host: string; readonly meanMs: number }[] {
+    const paces = this.#paces, epoch = this.#epoch, now = this.#shell.nowMs()
+    if (paces === null || epoch === null) return []
+    return this.#links.map(({ member: { host } }, i) => ({ host, at: i < epoch.self ? i : i + 1 }))
+      .filter(({ at }) => paces.tooSlow(at, now, this.#shell.slow)).map(({ host, at }) => ({ host, meanMs: paces.meanMs(at) }))
   }
 
   close(): void { this.#pool.close() }

@@ -27,7 +27,7 @@ t.test('the smallest configuration, and every default', async (t) => {
   t.same(parseConfig(HOST, '/etc/h.toml'), {
     host: { name: 'a', control_socket: '/run/holdfast/control.sock', low_latency: false }, region: { path: '/nvme/region', segment_size: 16777216, verify: true },
     replication: undefined, cluster: {}, peer: [], volume: [], danger_zone: { enabled: false, backing: {} },
-    timing: { renew: 2000, fail_after: 10_000, dead_after: 20_000, quarantine: 60_000, peer_deadline: 5000, power_loss_wait: 120_000 },
+    timing: { renew: 2000, fail_after: 10_000, dead_after: 20_000, quarantine: 60_000, peer_deadline: 5000, slow_peer: 200, power_loss_wait: 120_000 },
   })
   t.same(parseConfig(HOST + PEER + VOLUME, '/etc/h.toml').volume, [{
     name: 'db01', backing: '/san/db01.raw', socket: '/run/db01.sock', policy: 'write-back', copies: 1, durability: 'flush', block_size: 512,

@@ -3,7 +3,8 @@
  * counts, links that can be cut. No time passes unless a test says so.
  */
 import type { Claim, GuestView, Member } from '../../lib/core/claim.js'
-import { newOwnership, step, type OwnershipEffect, type OwnershipEvent, type OwnershipPolicy, type OwnershipState } from '../../lib/core/ownership.js'
+import { newOwnership, type OwnershipEffect, type OwnershipEvent, type OwnershipPolicy, type OwnershipState } from '../../lib/core/ownership-state.js'
+import { step } from '../../lib/core/ownership.js'
 import { epoch as toEpoch, won, type Epoch, type Won } from '../../lib/core/units.js'
 
 export const guest: GuestView = { capacityBytes: 1 << 20, blockSizeBytes: 512, serial: 's', durability: 'flush', discards: true }

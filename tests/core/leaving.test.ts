@@ -1,6 +1,6 @@
 /** Members in maintenance, and fewer copies for a time: claim changes without a fault. */
 import t from 'tap'
-import { acksFrozen, degradedReason, exemptReason, leaverHolds, mustLetGo, needsExemption } from '../../lib/core/ownership.js'
+import { acksFrozen, degradedReason, exemptReason, leaverHolds, mustLetGo, needsExemption } from '../../lib/core/copies.js'
 import { Cluster } from './cluster-model.js'
 
 const setOf = (c: Cluster): string => c.claim!.set.map((m) => m.host).sort().join('')

@@ -1,5 +1,7 @@
 import t from 'tap'
-import { acksFrozen, degradedReason, newOwnership, step } from '../../lib/core/ownership.js'
+import { acksFrozen, degradedReason, slowMembers } from '../../lib/core/copies.js'
+import { newOwnership } from '../../lib/core/ownership-state.js'
+import { step } from '../../lib/core/ownership.js'
 import { epoch, won } from '../../lib/core/units.js'
 import { Cluster, guest, policy } from './cluster-model.js'
 
@@ -362,4 +364,33 @@ t.test('a member that lost its power and came back with everything is written in
   t.match(c.claim, { epoch: 2, set: [{ host: 'a' }, { host: 'b', powerLosses: 1 }], inherited: [{ kept: 5, holders: [{ host: 'a' }, { host: 'b' }] }] })
   c.pass(1000)
   t.equal(c.claim!.epoch, 2, 'once')
+})
+
+t.test('a slow member gives way to another host, and does not come back by itself', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(5)
+  c.do('a', { type: 'slow', host: 'b' })
+  t.match(c.claim, { epoch: 2, set: [{ host: 'a' }, { host: 'c' }], inherited: [{ kept: 5, holders: [{ host: 'a' }, { host: 'b' }] }] }, 'it was sealed, and holds what it has')
+  c.pass(70_000)
+  t.equal(c.claim!.epoch, 2)
+  c.kill('c')
+  c.do('a', { type: 'late', host: 'c', reason: 'gone' })
+  t.same(c.claim!.set.map((m) => m.host), ['a', 'b'], 'it is as good as any after a minute')
+  t.equal(c.host('a').state.slow.get('b')!.times, 1)
+  c.do('a', { type: 'slow', host: 'b' })
+  c.pass(70_000)
+  t.equal(c.host('a').state.slow.get('b')!.avoided, true, 'the second time is longer')
+})
+
+t.test('a slow member stays where nobody else could have the copy, or where it was asked for', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.kill('c')
+  c.do('a', { type: 'slow', host: 'b' })
+  t.match([c.claim!.epoch, slowMembers(c.host('a').state), degradedReason(c.host('a').state)], [1, ['b'], null])
+  const both = new Cluster({ copies: 2 })
+  both.do('a', { type: 'want' })
+  both.do('a', { type: 'slow', host: 'b' })
+  t.match(both.claim, { epoch: 1, set: { length: 3 } })
 })

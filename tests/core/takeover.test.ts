@@ -3,7 +3,7 @@ import t from 'tap'
 import type { Claim } from '../../lib/core/claim.js'
 import { WAITED_OUT_GAP } from '../../lib/core/transition.js'
 import { epoch, type Epoch } from '../../lib/core/units.js'
-import type { OwnershipPolicy } from '../../lib/core/ownership.js'
+import type { OwnershipPolicy } from '../../lib/core/ownership-state.js'
 import { Cluster } from './cluster-model.js'
 
 const at = (c: Cluster): Epoch => c.claim!.epoch
