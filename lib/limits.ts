@@ -173,6 +173,8 @@ export const limits = {
   remoteRetryMs: 200,
   /** No request waits longer than this for a holder to come back. */
   stallMs: 25000,
+  /** A guest that was moved reads what it waits for before the index of what is dirty is fetched or read. */
+  indexAfterMs: 500,
   /** A source that hands over waits this long for its last backing writes to end. */
   handOverQuietMs: 1000,
   /** Buffers for reads that do not go straight into guest memory, per volume. */

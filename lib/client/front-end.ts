@@ -22,6 +22,8 @@ export interface ConnectOptions {
   readonly timeoutMs?: number
   /** A lost connection leaves requests open for `reconnect`, as a guest's are, instead of rejecting them. */
   readonly resumable?: boolean
+  /** Rings begin with `start`, and not at once: the machine is on its way, as a migration's destination. */
+  readonly waits?: boolean
   /** Packed rings instead of split ones. */
   readonly packed?: boolean
   /** Virtio features that are not taken although they are offered. */
@@ -51,6 +53,7 @@ export class VhostClient {
   #channel: Channel | null = null
   #inflight: Inflight | null = null
   #features = 0n
+  #start: (() => Promise<void>) | null = null
   #config: DataView = new DataView(new ArrayBuffer(CONFIG_BYTES))
   #lost: Failure | null = null
   #ended = false
@@ -68,7 +71,7 @@ export class VhostClient {
   }
 
   static async connect(socketPath: string, options: ConnectOptions = {}): Promise<VhostClient> {
-    const client = new VhostClient(socketPath, { ...DEFAULTS, resumable: false, packed: false, refuse: 0n, lost: () => undefined, ...options })
+    const client = new VhostClient(socketPath, { ...DEFAULTS, resumable: false, waits: false, packed: false, refuse: 0n, lost: () => undefined, ...options })
     try {
       await client.#open()
     } catch (error) {
@@ -141,8 +144,21 @@ export class VhostClient {
     if (payload.byteLength !== 12 + CONFIG_BYTES) throw this.#failure(`answered getConfig with ${payload.byteLength} bytes`)
     this.#config = new DataView(payload.buffer, payload.byteOffset + 12, CONFIG_BYTES)
     this.#features = offered & (WANTED | (packed ? FEATURE.ringPacked : 0n)) & ~refuse
+    this.#start = () => this.#startRings(set, (protocol & PROTOCOL_FEATURE.inflightShmfd) !== 0n)
+    if (!this.#options.waits) await this.start()
+  }
+
+  /** Only where it `waits`. */
+  async start(): Promise<void> {
+    assert(this.#start !== null, 'rings are started once, after the handshake')
+    const start = this.#start
+    this.#start = null
+    await start()
+  }
+
+  async #startRings(set: Setter, inflight: boolean): Promise<void> {
     await set(MESSAGE.setFeatures, u64Payload(this.#features))
-    if ((protocol & PROTOCOL_FEATURE.inflightShmfd) !== 0n) await this.#shareInflight(set)
+    if (inflight) await this.#shareInflight(set)
     const { fd, guestAddress, userAddress, lengthBytes } = this.memory
     await set(MESSAGE.setMemTable, memoryTablePayload([{ guestAddress, sizeBytes: lengthBytes, userAddress, offsetBytes: 0 }]), [fd])
     for (const [index, ring] of this.rings.entries()) await this.#startRing(index, ring, set)

@@ -78,7 +78,7 @@ function proceed(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
       return
     }
     if (a.step === 'waiting' && env.nowMs >= a.deadlineMs) { a.step = 'reading'; out.push({ type: 'readClaim' }) }
-    else if (a.step === 'sealing' && env.nowMs >= a.deadlineMs) decide(s, env, out)
+    else if (a.step === 'sealing' && env.nowMs >= a.deadlineMs) overdue(s, a, env, out)
     else if (a.step === 'confirming' && a.unread && env.nowMs >= a.deadlineMs) { a.unread = false; out.push({ type: 'readClaim' }) }
     return
   }
@@ -305,6 +305,18 @@ function onSealFailed(
   if (a.awaiting.length === 0) decide(s, env, out)
 }
 
+/**
+ * Others are not waited for any longer. The own region of a running owner is: it answers or fails, and a process that stood still
+ * for a while hears of the deadline first.
+ */
+function overdue(s: OwnershipState, a: Attempt, env: Env, out: OwnershipEffect[]): void {
+  const self = a.kind === 'own' ? a.awaiting.filter((m) => sameMember(m, s.self)) : []
+  if (self.length === 0) { decide(s, env, out); return }
+  for (const m of a.awaiting) if (!sameMember(m, s.self)) s.late.set(m.host, env.nowMs)
+  a.awaiting = self
+  a.deadlineMs = Infinity
+}
+
 // --- decision and swap -----------------------------------------------------------------------------------------------
 
 function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
@@ -350,7 +362,7 @@ function decide(s: OwnershipState, env: Env, out: OwnershipEffect[]): void {
 function missingAfterPowerLoss(s: OwnershipState, a: Attempt, env: Env): string | null {
   const claim = a.from!, sealed = a.reports.map((r) => r.member), leftMs = a.sinceMs + s.policy.powerLossWaitMs - env.nowMs
   // One that was formatted anew never comes back with anything.
-  const formatted = (m: Member): boolean => s.reachable.some((r) => r.host === m.host && !sameMember(r, m))
+  const formatted = (m: Member): boolean => [s.self, ...s.reachable].some((r) => r.host === m.host && !sameMember(r, m))
   const missing = claim.set.filter((m) => !hasMember(sealed, m) && !formatted(m)).map((m) => m.host)
   if (a.kind === 'own' || isReleased(claim) || s.order?.acceptLoss != null || leftMs <= 0 || missing.length === 0) return null
   if (sealed.length === 0 || !a.reports.every((r) => mayLack(claim, r))) return null

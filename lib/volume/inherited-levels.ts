@@ -42,9 +42,9 @@ function first(left: Member | null, holders: readonly Member[]): readonly Member
   return left === null || !hasMember(holders, left) ? holders : [left, ...holders.filter((m) => !sameMember(m, left))]
 }
 
-/** Is there anything for `indexHere`? */
-export const anyHere = (index: VolumeIndex, holder: Holder, volume: string): boolean =>
-  index.inherited.some(({ remote }) => remote !== null && isHere(holder, volume, remote))
+/** Is there anything for `indexHere`, or for `fetchMaps`? */
+export const canIndex = (index: VolumeIndex, holder: Holder, volume: string): boolean =>
+  index.inherited.some(({ remote, layer }) => remote !== null && (layer === null || isHere(holder, volume, remote)))
 
 /** Reads here what is here, instead of asking others for it. A claim change meanwhile may leave a log to its other holders. */
 export async function indexHere(index: VolumeIndex, holder: Holder, claim: () => Claim, warn: (message: string) => void): Promise<void> {

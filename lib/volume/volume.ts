@@ -33,7 +33,7 @@ import { CutCycle, type CutOptions } from './cut-cycle.js'
 import { discardDirty } from './discard.js'
 import { EpochLog } from './epoch-log.js'
 import { FlushPath } from './flush-path.js'
-import { anyHere, fetchMaps, indexHere, inheritedLevels } from './inherited-levels.js'
+import { canIndex, fetchMaps, indexHere, inheritedLevels } from './inherited-levels.js'
 import { Operations } from './operations.js'
 import { OwnershipDriver } from './ownership-driver.js'
 import { Rates } from './rates.js'
@@ -398,7 +398,6 @@ export class Volume implements GuestVolume {
     if (!running) for (const frontEnd of [...this.#frontEnds.keys()]) this.#letIn(frontEnd)
     this.#refusedRoom = true
     this.#room()
-    void this.#indexInherited(running)
   }
 
   /** Inherited logs that too few hosts in reach have, and this one has not: they are copied while they are not on the backing. */
@@ -421,25 +420,27 @@ export class Volume implements GuestVolume {
   }
 
   /** Behind the guest's back: logs that are here, then the maps of the others. */
-  async #indexInherited(running: boolean): Promise<void> {
+  async #indexInherited(): Promise<void> {
     const warn = (message: string): void => this.#shell.warn(message)
+    this.#lookedAt = this.claim!.epoch
     this.#indexing++
     try {
-      // Never beside a cut: what it retires at its end are the very levels that it has written.
-      if (!running) {
-        this.#lookedAt = this.claim!.epoch
-        await indexHere(this.index, this.#shell.holder, () => this.claim!, warn)
-      }
+      await indexHere(this.index, this.#shell.holder, () => this.claim!, warn)
     } finally {
       this.#indexing--
     }
     await fetchMaps(this.index.inherited, this.#remote, warn)
   }
 
-  /** A log that was read elsewhere has a copy here by now, which the claim names. */
-  get #copyArrived(): boolean {
-    const { attempt } = this.driver.state, { epoch, volume } = this.claim!
-    return this.#lookedAt !== epoch && this.#indexing === 0 && !this.cuts.destager.busy && attempt === null && anyHere(this.index, this.#shell.holder, volume)
+  /**
+   * Once in each epoch, which may name a copy that has come here by now. Not at once: a guest that has just moved here waits for its
+   * first reads, and map and index would come before them. Never beside a cut: what it retires at its end are the very levels that
+   * it has written.
+   */
+  get #indexDue(): boolean {
+    const { epoch, volume } = this.claim!
+    if (this.#lookedAt === epoch || this.#indexing > 0 || this.cuts.destager.busy || this.driver.state.attempt !== null) return false
+    return this.#shell.nowMs() - this.#servedAtMs >= limits.indexAfterMs && canIndex(this.index, this.#shell.holder, volume)
   }
 
   /** Hosts that held something under the old claim, or hold something under the new one, learn of the change. */
@@ -477,7 +478,7 @@ export class Volume implements GuestVolume {
     this.#bases.fail(new Failure(EXIT.unsafe, `volume ${this.name} is not owned by this host any more${reason === null ? '' : `: ${reason}`}`))
     this.operations.lost()
     // A guest that came here when the volume was gone already, or on its way, which nobody here knew, waits for it.
-    const waits = [...this.#frontEnds.values()].some((askedMs) => askedMs > goneMs)
+    const waits = [...this.#frontEnds.values()].some((askedMs) => askedMs >= goneMs)
     if (waits && reason !== null) queueMicrotask(() => this.driver.dispatch({ type: 'want' }))
   }
 
@@ -557,8 +558,8 @@ export class Volume implements GuestVolume {
     try {
       // A late seal of an epoch that this host has left behind itself changes nothing here, and must not stop the present one.
       if (this.#serving && request.epoch >= this.claim!.epoch) {
+        if (!this.#handingOver) this.#sealAskedMs = this.#shell.nowMs()
         this.#handingOver = true
-        this.#sealAskedMs = this.#shell.nowMs()
         await this.writes.freeze()
         await this.#quiet()
       }
@@ -652,6 +653,7 @@ export class Volume implements GuestVolume {
 
   #onTick(): void {
     this.driver.dispatch({ type: 'tick' })
+    if (this.#wantedForNothing) this.driver.dispatch({ type: 'unwant' })
     if ((this.fewerCopiesForMs ?? 1) <= 0) void this.operations.endExemption()
     if (this.#serving) {
       for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
@@ -659,7 +661,7 @@ export class Volume implements GuestVolume {
       for (const { host, meanMs } of this.writes.slowHosts()) this.#slow(host, meanMs)
       this.#leaveOutCutOff()
       this.#letInWhoWaits()
-      if (this.#copyArrived) void this.#indexInherited(false)
+      if (this.#indexDue) void this.#indexInherited()
       this.operations.checkHold()
       if (leaverHolds(this.driver.state)) void this.operations.letGo()
       this.#shell.clean?.tick()
@@ -671,6 +673,12 @@ export class Volume implements GuestVolume {
     }
     const due = this.#shell.nowMs() - this.#renewedAtMs >= this.#options.policy.renewMs / 2
     if (due && !this.#renewing && (this.#serving || this.driver.state.phase === 'sealed')) void this.#renew()
+  }
+
+  /** A start wants what this host owned and may be dirty. Once another host owns it that is none of its business, and nobody here asks for it. */
+  get #wantedForNothing(): boolean {
+    const { wanted, phase, order } = this.driver.state, { claim } = this
+    return wanted && phase === 'claiming' && order === null && this.#frontEnds.size === 0 && claim !== null && claim.owner.host !== this.#shell.holder.self.host
   }
 
   #sample(): void {

@@ -1,5 +1,5 @@
 /**
- * A guest that moves waits as long with much dirty data as with little: what is dirty is read from where it is, and its
+ * A guest that moves waits, from the stop of its source to the first answers, as long with much dirty data as with little: what is dirty is read from where it is, and its
  * map comes afterwards. Figures are said, not asserted; what is read while the guest waits is.
  */
 import t, { type Test } from 'tap'
@@ -39,11 +39,13 @@ async function move(t: Test, mib: number, replica: boolean): Promise<Pause> {
   await until('all hosts to be connected', 10_000, async () => (await Promise.all([...cluster.hosts.values()].map((host) => host.status()))).every(({ peers }) => peers.every((peer) => peer.dialed && peer.accepted)))
   const source = await VhostClient.connect(cluster.socket('a'), { queueSize: 128 })
   await dirty(source, mib)
+  // As QEMU does it: the destination is connected before the source stops.
+  const target = await VhostClient.connect(cluster.socket('b'), { queueSize: 128, waits: true })
+  const stoppedMs = performance.now()
   await source.close()
-  const startedMs = performance.now()
-  const target = await VhostClient.connect(cluster.socket('b'), { queueSize: 128 })
-  const wrote = target.submit({ kind: 'write', lbaSectors: BLOCK_SECTORS, lengthSectors: 8, bufferOffset: 0 }).then((status) => { t.equal(status, 0); return performance.now() - startedMs })
-  const read = target.submit({ kind: 'read', lbaSectors: 2 * BLOCK_SECTORS, lengthSectors: 8, bufferOffset: 4096 }).then((status) => { t.equal(status, 0); return performance.now() - startedMs })
+  await target.start()
+  const wrote = target.submit({ kind: 'write', lbaSectors: BLOCK_SECTORS, lengthSectors: 8, bufferOffset: 0 }).then((status) => { t.equal(status, 0); return performance.now() - stoppedMs })
+  const read = target.submit({ kind: 'read', lbaSectors: 2 * BLOCK_SECTORS, lengthSectors: 8, bufferOffset: 4096 }).then((status) => { t.equal(status, 0); return performance.now() - stoppedMs })
   const pause = { readMs: await read, writeMs: await wrote }
   t.ok(target.buffer.subarray(4096, 8192).every((byte) => byte === 0x5a), 'and what is dirty was read')
   await target.close()

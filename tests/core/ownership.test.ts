@@ -394,3 +394,15 @@ t.test('a slow member stays where nobody else could have the copy, or where it w
   both.do('a', { type: 'slow', host: 'b' })
   t.match(both.claim, { epoch: 1, set: { length: 3 } })
 })
+
+t.test('a running owner that stood still in a claim change waits for its own region, and not for the others', async (t) => {
+  const c = new Cluster()
+  c.do('a', { type: 'want' })
+  c.write(2)
+  const { state } = c.host('a'), env = (nowMs: number): { nowMs: number; nonce: string } => ({ nowMs, nonce: 'f'.repeat(32) })
+  t.match(step(state, { type: 'late', host: 'b', reason: 'no answer' }, env(100)), [{ type: 'freeze' }, { type: 'sealSelf' }])
+  t.same(step(state, { type: 'tick' }, env(5000)), [], 'the deadline has passed')
+  t.match(state, { phase: 'serving', attempt: { step: 'sealing' } })
+  const report = { member: state.self, length: 2, base: won(0), quiet: true }
+  t.match(step(state, { type: 'sealed', epoch: epoch(1), report }, env(5001)), [{ type: 'swap', next: { epoch: 2, set: [{ host: 'a' }, { host: 'c' }] } }])
+})
