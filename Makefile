@@ -18,7 +18,8 @@ help:
 	@echo 'make crash-test cuts the power of a volume under load for SECONDS=60, recovers it and checks every sector; SEED=N POINT=N'
 	@echo '               is one crash again; MUTANT=ack-before-durable, trim-before-backing-flush or skip-record-checksum must be caught'
 	@echo 'make sim       clusters in virtual time under faults, SEEDS=200 of them FROM=1; SEED=N TRACE=1 is one again, with what happened'
-	@echo 'make mutants   broken copies of the program, which the simulator must catch; MUTANT=kept-longest only that one'
+	@echo 'make mutants   broken copies of the program, which the simulator must catch, and rules taken away, which the search must find;'
+	@echo '               MUTANT=newest-first only that one of the simulator'
 	@echo 'make model     everything that can happen to three hosts around the real ownership machine, at small bounds (minutes, up to 2 GB);'
 	@echo '               SCOPE=failover only that one, MUTANTS=1 each rule taken away, MUTANT=R4 one of them, with its shortest trace'
 	@echo 'make bench     the data path against qemu-storage-daemon in ROUNDS=7 of SECONDS=2 each, and what a start costs: docs/performance.md;'
@@ -85,6 +86,7 @@ sim: build
 
 mutants: build
 	@node dist/fixtures/sim/main.js $(if $(MUTANT),--mutant $(MUTANT),--mutants)
+	@$(if $(MUTANT),,$(MAKE) --no-print-directory model MUTANTS=1)
 
 model: build
 	@node --max-old-space-size=2800 --enable-source-maps dist/fixtures/model/main.js $(if $(SCOPE),--scope $(SCOPE)) $(if $(MUTANTS),--mutants) $(if $(MUTANT),--mutant $(MUTANT))

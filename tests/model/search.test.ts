@@ -2,6 +2,7 @@
 import t from 'tap'
 import { SCOPES } from '../../fixtures/model/scopes.js'
 import { search } from '../../fixtures/model/search.js'
+import { applies } from '../../fixtures/lab/mutant.js'
 import { MUTANTS, runMutant } from '../../fixtures/model/mutants.js'
 
 const quiet = (): void => undefined
@@ -33,4 +34,8 @@ t.test('every rule of the protocol can be taken away, in a scope that there is',
   const rules = 'R1 R2 R3 R4 R4b R5 R5b R6 R7 R8 R8b R8c R8d R8e R9 R10 R11 R12 R13 R14 R15 R16 R17 R18'.split(' ')
   t.same(Object.keys(MUTANTS), rules)
   for (const rule of rules) t.ok(SCOPES[MUTANTS[rule]!.scope] !== undefined, rule)
+})
+
+t.test('and what takes it away is in the program', async (t) => {
+  for (const [rule, { edits = [] }] of Object.entries(MUTANTS)) t.same(edits.filter((edit) => !applies(edit)), [], rule)
 })

@@ -1,6 +1,7 @@
 /** A build with one rule broken is caught within a few seeds; `make mutants` tries more of them. */
 import t from 'tap'
-import { runMutant } from '../../fixtures/sim/mutants.js'
+import { applies } from '../../fixtures/lab/mutant.js'
+import { MUTANTS, RARE, runMutant } from '../../fixtures/sim/mutants.js'
 
 const CAUGHT: Readonly<Record<string, RegExp>> = { 'ack-before-replica': / R1 /, 'base-before-flush': / C5 .* waits for a flush/, 'holders-not-sealed': / C4 / }
 
@@ -11,3 +12,7 @@ for (const [name, as] of Object.entries(CAUGHT)) {
     t.match(caught.violation, as)
   })
 }
+
+t.test('every mutant breaks something that is there', async (t) => {
+  for (const [name, { edits }] of Object.entries({ ...MUTANTS, ...RARE })) t.same(edits.filter((edit) => !applies(edit)), [], name)
+})
