@@ -91,7 +91,7 @@ export class Host implements PeerHandler, HostControl {
     this.holder = new Holder(parts.region)
     this.readCache = new CleanCache(parts.region)
     this.replica = new Replica(this.holder, {
-      dialed: (host) => this.dialed(host), wanted: () => [...this.#volumes.values()].flatMap(({ volume }) => volume.wantedCopies()),
+      dialed: (host) => this.dialed(host), wanted: () => [...this.#volumes.values()].flatMap(({ volume }) => volume.others.wantedCopies()),
       info: (m) => parts.log.info(m), warn: (m) => parts.log.warn(m),
     })
     this.#records = new RecordSource(this.holder)
@@ -197,7 +197,7 @@ export class Host implements PeerHandler, HostControl {
     this.#parts.log.info(`${peer.host} seals epoch ${message.epoch} of ${volume}${message.handOver ? ' to take it over' : ''}`)
     const hosted = this.#byId(volume)
     if (hosted !== undefined) {
-      await hosted.volume.onSeal(message, (reply) => {
+      await hosted.volume.handOver.onSeal(message, (reply) => {
         if (reply.type !== 'sealed') { answer(reply); return }
         // The owner of that epoch may be cut off from the storage and write nothing: it learns from its replica (R6).
         this.replica.sealed(volume, message.epoch, peer.host)
@@ -395,7 +395,7 @@ export class Host implements PeerHandler, HostControl {
         begun.push(volume)
       }
       const cuts = await watched(volumes, progress, () => Promise.all(volumes.map((volume) => volume.operations.frozen())))
-      return { volumes: volumes.map((volume, i) => ({ volume: volume.name, cut: cuts[i]!, fullInMs: volume.outlook.fullInMs })) }
+      return { volumes: volumes.map((volume, i) => ({ volume: volume.name, cut: cuts[i]!, fullInMs: volume.standing.outlook.fullInMs })) }
     } catch (error) {
       for (const volume of begun) volume.operations.cancelFreeze()
       throw error
@@ -425,7 +425,7 @@ export class Host implements PeerHandler, HostControl {
     const { volume } = this.#named(name)
     const started = performance.now()
     await watched([volume], progress, () => volume.operations.setMode(mode))
-    return { volume: name, effective: volume.effectivePolicy().effective, seconds: (performance.now() - started) / 1000 }
+    return { volume: name, effective: volume.standing.effectivePolicy().effective, seconds: (performance.now() - started) / 1000 }
   }
 }
 
@@ -450,7 +450,7 @@ function volumeStatus(hosted: HostedVolume, nearness: (owner: string, set: reado
   const { volume } = hosted
   const state = volume.driver.state
   const claim = volume.claim
-  const { reason, effective } = volume.effectivePolicy()
+  const { reason, effective } = volume.standing.effectivePolicy()
   return {
     name: volume.name, id: volume.id, socket: hosted.socket, backing: hosted.backingPath, phase: state.phase, reason: state.reason,
     owner: claim?.owner.host ?? null, epoch: claim?.epoch ?? 0, set: claim?.set.map((m) => m.host) ?? [],
@@ -460,7 +460,7 @@ function volumeStatus(hosted: HostedVolume, nearness: (owner: string, set: reado
     dirtyBytes: volume.serving ? volume.index.dirtyBytes : 0,
     inherited: volume.serving && volume.index.inherited.length > 0
       ? claim!.inherited.map((log) => ({ epoch: log.epoch, kept: log.kept, holders: log.holders.map((m) => m.host) })) : [],
-    frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(), backingChanged: volume.check.changed, order: hosted.order, outlook: volume.outlook,
+    frontEnds: volume.frontEnds, guardedAs: hosted.guardedAs(), backingChanged: volume.check.changed, order: hosted.order, outlook: volume.standing.outlook,
     cache: hosted.clean === null ? null : { cleanBytes: hosted.clean.bytes, populating: hosted.clean.populating },
     counters: { ...volume.counters.snapshot(), backingErrors: hosted.errors(), cleanReadBytes: hosted.clean?.hitBytes ?? 0, filledBytes: hosted.clean?.filledBytes ?? 0 },
   }

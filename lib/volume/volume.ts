@@ -8,22 +8,20 @@ import { assert } from '../core/assert.js'
 import { hasMember, sameMember, type Claim, type GuestView, type Member } from '../core/claim.js'
 import type { Fingerprint } from '../core/fingerprint.js'
 import { EXIT, Failure } from '../core/failure.js'
-import { acksFrozen, degradedReason, exemptReason, isSlow, leaverHolds, slowMembers, thinElsewhere } from '../core/copies.js'
+import { acksFrozen, degradedReason, leaverHolds } from '../core/copies.js'
 import { newOwnership, type OwnershipPolicy } from '../core/ownership-state.js'
 import type { PaceLimits } from '../core/pace.js'
-import type { SealReport } from '../core/transition.js'
 import { won as toWon, type Epoch, type Won } from '../core/units.js'
 import type { MemoryBudget } from '../io/memory-budget.js'
 import { flushBacking } from '../io/operation.js'
 import { limits } from '../limits.js'
 import type { ClaimStore } from '../ports/claim-store.js'
-import type { TakeoverRequest, VolumeOutlook } from '../ports/control.js'
+import type { TakeoverRequest } from '../ports/control.js'
 import type { CleanBlocks } from '../ports/clean.js'
 import { REQUEST_KIND, STATUS, type FrontEnd, type Geometry, type GuestRequest, type GuestVolume } from '../ports/guest.js'
 import type { Backing, CutJournal } from '../ports/io.js'
-import type { AcceptedPeer, Answer, DialedPeer, LogAcknowledgement, Push, Seal } from '../ports/peer.js'
+import type { AcceptedPeer, DialedPeer, LogAcknowledgement, Push } from '../ports/peer.js'
 import type { Holder } from '../replica/holder.js'
-import type { WantedCopy } from '../replica/log-copier.js'
 import { Admission } from './admission.js'
 import { BackingCheck } from './backing-check.js'
 import { BaseWatch } from './base-watch.js'
@@ -33,8 +31,11 @@ import { CutCycle, type CutOptions } from './cut-cycle.js'
 import { discardDirty } from './discard.js'
 import { EpochLog } from './epoch-log.js'
 import { FlushPath } from './flush-path.js'
-import { canIndex, fetchMaps, indexHere, inheritedLevels } from './inherited-levels.js'
+import { HandOver } from './hand-over.js'
+import { InheritedIndex } from './inherited-index.js'
+import { inheritedLevels } from './inherited-levels.js'
 import { Operations } from './operations.js'
+import { OtherHosts } from './other-hosts.js'
 import { OwnershipDriver } from './ownership-driver.js'
 import { Rates } from './rates.js'
 import { ReadPath } from './read-path.js'
@@ -42,6 +43,7 @@ import { RemoteReader } from './remote-reader.js'
 import { takeover, type TakenOver } from './takeover.js'
 import { VolumeIndex } from './volume-index.js'
 import { Rot } from './rot.js'
+import { Standing } from './standing.js'
 import { WritePath } from './write-path.js'
 
 export interface VolumeOptions extends Omit<CutOptions, 'copies'> {
@@ -101,10 +103,13 @@ export class Volume implements GuestVolume {
   readonly counters = new Counters()
   readonly index: VolumeIndex
   readonly driver: OwnershipDriver
+  readonly handOver: HandOver
+  readonly others: OtherHosts
   readonly cuts: CutCycle
   readonly writes: WritePath
   readonly operations: Operations
   readonly check: BackingCheck
+  readonly standing: Standing
   readonly #options: VolumeOptions
   readonly #shell: VolumeShell
   readonly #reads: ReadPath
@@ -119,23 +124,15 @@ export class Volume implements GuestVolume {
   readonly #bases = new BaseWatch(() => this.base, () => this.#otherHosts)
   readonly #rates = new Rates()
   readonly #rot: Rot
+  readonly #inherited: InheritedIndex
   readonly #admission: Admission
   #tick: NodeJS.Timeout | null = null
-  #servedEpoch = 0
   #servedAtMs = 0
-  /** Epoch in which the logs that are here were looked through. */
-  #lookedAt = 0
-  /** Inherited logs are being read here behind the guest's back: no cut begins. */
-  #indexing = 0
-  /** The newest claim by another host that the region was compared with. */
-  #letGoEpoch = 0
   #serving = false
-  #handingOver = false
   #refusedRoom = false
   #makingSafe = false
   #renewing = false
   #renewedAtMs = 0
-  #sealAskedMs = 0
   #beats = 0
   #ownedSinceMs = 0
   #phaseShown = ''
@@ -154,20 +151,32 @@ export class Volume implements GuestVolume {
       nowMs: () => shell.nowMs(), warn: (m: string) => shell.warn(m), regionFailed: (reason: string) => this.#rot.failRegion(reason),
     }
     this.writes = new WritePath({
-      ...common, slow: options.slowPeer, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.#late(host, reason),
+      ...common, slow: options.slowPeer, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.others.late(host, reason),
       flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
     this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), mayAnswer: () => this.#serving && !this.#fenced, rotten: (offsetBytes) => this.#rot.found(offsetBytes) })
     this.#flushes = new FlushPath({ ...common, boundary: () => this.cuts.boundary(), members: () => this.#otherHosts })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
-      freeze: () => this.writes.freeze(), sealSelf: (volume, epoch) => this.#sealSelf(volume, epoch),
+      freeze: () => this.writes.freeze(), sealSelf: (volume, epoch) => this.handOver.sealSelf(volume, epoch),
       flushBacking: async () => { await flushBacking(backing) }, fence: (owner, epoch) => shell.fence?.(owner, epoch) ?? Promise.resolve(null),
       serve: (claim, from, kept, running) => this.#serve(claim, from, kept, running),
       lost: (reason) => this.#lost(reason), released: () => this.#lost(null), changed: () => this.#changed(),
     })
     this.#rot = new Rot({ name: this.name, holder, driver: this.driver, failed: (failure) => this.#bases.fail(failure), warn: (m) => shell.warn(m) })
+    this.handOver = new HandOver({
+      holder, driver: this.driver, index: this.index, writes: this.writes, backing, journal: shell.journal, dialed: (host) => shell.dialed(host),
+      serving: () => this.#serving, guestRuns: () => this.guestRuns, nowMs: () => shell.nowMs(),
+    })
+    this.others = new OtherHosts({
+      holder, driver: this.driver, bases: this.#bases, accepted: (host) => shell.accepted(host), cutOff: () => shell.cutOff?.() ?? [], serving: () => this.#serving,
+      servedMs: () => shell.nowMs() - this.#servedAtMs, justRenewed: () => this.#justRenewed, warn: (m) => shell.warn(m),
+    })
     this.cuts = this.#makeCuts()
+    this.#inherited = new InheritedIndex({
+      index: this.index, holder, remote: this.#remote, claim: () => this.claim!, servedMs: () => shell.nowMs() - this.#servedAtMs,
+      busy: () => this.cuts.destager.busy || this.driver.state.attempt !== null, warn: (m) => shell.warn(m),
+    })
     this.#admission = new Admission({
       quotaBytes: options.quotaBytes ?? null, maxDirtyAgeMs: options.maxDirtyAgeMs, boundedCuts: shell.journal === null,
     }, {
@@ -176,6 +185,10 @@ export class Volume implements GuestVolume {
       again: () => { for (const frontEnd of this.#frontEnds.keys()) frontEnd.onRoom() },
     })
     this.operations = this.#makeOperations()
+    this.standing = new Standing({
+      region, driver: this.driver, index: this.index, writes: this.writes, cuts: this.cuts, operations: this.operations, admission: this.#admission, rates: this.#rates, rot: this.#rot,
+      failAfterMs: options.failAfterMs, serving: () => this.#serving, fenced: () => this.#fenced, nowMs: () => shell.nowMs(),
+    })
     this.check = new BackingCheck({
       name: this.name, backing, index: this.index, warn: (m) => shell.warn(m),
       fingerprint: shell.fingerprint === undefined ? null : (bytes) => shell.fingerprint!(bytes),
@@ -187,8 +200,8 @@ export class Volume implements GuestVolume {
     return new CutCycle({ destageDelayMs, destageAtBytes, order, copies: policy.copies }, {
       name: this.name, group: this.#shell.group ?? null, holder, region: holder.region, backing, journal, clean, cutMemory, remote: this.#remote, index: this.index, counters: this.counters, driver: this.driver,
       writes: this.writes, flushes: this.#flushes, bases: this.#bases, rot: this.#rot, operations: () => this.operations, admission: () => this.#admission,
-      serving: () => this.#serving, mayDestage: () => this.#mayDestage(), mayRetire: () => this.#serving && !this.#handingOver, base: () => this.base, guestWaits: () => this.#refusedRoom,
-      tell: (host, volume, epoch) => this.#pushTrim(host, volume, epoch), retired: (cut) => this.#retired(cut),
+      serving: () => this.#serving, mayDestage: () => this.#mayDestage(), mayRetire: () => this.#serving && !this.handOver.active, base: () => this.base, guestWaits: () => this.#refusedRoom,
+      tell: (host, volume, epoch) => this.others.pushTrim(host, volume, epoch), retired: (cut) => this.#retired(cut),
       nowMs: () => this.#shell.nowMs(), warn: (m) => this.#shell.warn(m),
     })
   }
@@ -236,7 +249,7 @@ export class Volume implements GuestVolume {
     if (claim !== null) {
       this.#checkBacking(claim)
       this.membersChanged()
-      this.#reconcile(claim)
+      this.others.reconcile(claim)
       // A host that was formatted anew has nothing of it, and would only be in the way of those who have.
       if (sameMember(claim.owner, this.#shell.holder.self) && claim.released !== true) this.driver.dispatch({ type: 'want' })
     }
@@ -367,7 +380,7 @@ export class Volume implements GuestVolume {
       await this.#shell.owned(claim)
       // It may have been resized while another host had it.
       this.#shell.backing.refreshSize()
-      this.index.inherit(await inheritedLevels(holder, claim, this.#options.order === 'flush', this.#whoLeft(claim, from)))
+      this.index.inherit(await inheritedLevels(holder, claim, this.#options.order === 'flush', this.handOver.whoLeft(claim, from)))
       await this.check.beforeServing(claim, from)
       this.#ownedSinceMs = this.#shell.nowMs()
       this.cuts.destager.resume()
@@ -376,18 +389,17 @@ export class Volume implements GuestVolume {
     if (this.claim !== claim || this.driver.state.phase !== 'serving' || holder.sealedUpTo(claim.volume) >= claim.epoch) return
     const self = holder.self
     this.#shell.clean?.own(self, from, claim, running || (from?.released === true && this.check.verdict === 'same'))
-    this.#reconcile(claim)
+    this.others.reconcile(claim)
     const log = holder.region.createLog(claim.volume, claim.epoch, claim.start, claim.nonce)
     const epoch = new EpochLog(claim, log, self)
-    this.#servedEpoch = claim.epoch
+    this.handOver.served(claim.epoch)
     this.#servedAtMs = this.#shell.nowMs()
     this.#renewedAtMs = Math.max(this.#renewedAtMs, this.driver.swapAskedMs)
-    this.#handingOver = false
     this.#serving = true
     this.writes.acksFrozen = acksFrozen(this.driver.state)
-    this.writes.begin(epoch)
+    this.writes.begin(epoch, from)
     this.#flushes.begin(epoch)
-    this.#tellOthers(claim, from)
+    this.others.tell(claim, from)
     this.#bases.wake()
     this.#shell.info(`serving epoch ${claim.epoch} as ${claim.mode} with {${claim.set.map((m) => m.host).join(', ')}}` +
       (claim.quarantine ? ', in quarantine' : '') +
@@ -400,75 +412,13 @@ export class Volume implements GuestVolume {
     this.#room()
   }
 
-  /** Inherited logs that too few hosts in reach have, and this one has not: they are copied while they are not on the backing. */
-  wantedCopies(): WantedCopy[] {
-    const since = this.#shell.nowMs() - this.#servedAtMs, { holder } = this.#shell
-    if (!this.#serving || since < limits.copyAfterMs) return []
-    const wanted = thinElsewhere(this.driver.state).filter((log) => log.start + log.kept > this.base && !this.driver.state.damaged.has(log.epoch))
-    // As a member says it (`copied`), again and again until the claim does.
-    for (const log of wanted) {
-      if (this.#justRenewed && (holder.log(this.id!, log.epoch)?.storedLength ?? 0) >= log.kept) this.driver.dispatch({ type: 'copied', host: holder.self.host, epoch: log.epoch })
-    }
-    return wanted.map((log) => ({ volume: this.id!, log }))
-  }
-
-  /** The host that has just handed the volume over, in peace, and has the index of its logs still in memory. */
-  #whoLeft(claim: Claim, from: Claim | null): Member | null {
-    const { self } = this.#shell.holder
-    if (from === null || claim.quarantine || sameMember(from.owner, self)) return null
-    return this.#shell.dialed(from.owner.host)?.incarnation === from.owner.incarnation ? from.owner : null
-  }
-
-  /** Behind the guest's back: logs that are here, then the maps of the others. */
-  async #indexInherited(): Promise<void> {
-    const warn = (message: string): void => this.#shell.warn(message)
-    this.#lookedAt = this.claim!.epoch
-    this.#indexing++
-    try {
-      await indexHere(this.index, this.#shell.holder, () => this.claim!, warn)
-    } finally {
-      this.#indexing--
-    }
-    await fetchMaps(this.index.inherited, this.#remote, warn)
-  }
-
-  /**
-   * Once in each epoch, which may name a copy that has come here by now. Not at once: a guest that has just moved here waits for its
-   * first reads, and map and index would come before them. Never beside a cut: what it retires at its end are the very levels that
-   * it has written.
-   */
-  get #indexDue(): boolean {
-    const { epoch, volume } = this.claim!
-    if (this.#lookedAt === epoch || this.#indexing > 0 || this.cuts.destager.busy || this.driver.state.attempt !== null) return false
-    return this.#shell.nowMs() - this.#servedAtMs >= limits.indexAfterMs && canIndex(this.index, this.#shell.holder, volume)
-  }
-
-  /** Hosts that held something under the old claim, or hold something under the new one, learn of the change. */
-  #tellOthers(claim: Claim, from: Claim | null): void {
-    const hosts = new Set([...(from?.set ?? []), ...(from?.inherited ?? []).flatMap((l) => l.holders), ...claim.inherited.flatMap((l) => l.holders)].map((m) => m.host))
-    for (const m of claim.set) hosts.delete(m.host)
-    for (const host of hosts) this.#shell.accepted(host)?.push({ type: 'claimChanged', claim })
-    for (const host of this.#otherHosts) this.#tellBase(host)
-  }
-
-  /** A host that joins the set, or was away, does not know yet what is on the backing. */
-  #tellBase(host: string): void {
-    const { volume, epoch } = this.claim!
-    if ((this.#bases.knownTo(host) ?? 0) < this.base) this.#pushTrim(host, volume, epoch)
-  }
-
-  #pushTrim(host: string, volume: string, epoch: Epoch): void {
-    const { base, samples } = this.#shell.holder.region.volumeState(volume)
-    this.#shell.accepted(host)?.push({ type: 'trim', volume, epoch, base, ...(samples === undefined ? {} : { samples }) })
-  }
-
   /** `reason` null: given up by a clean stop. */
   #lost(reason: string | null): void {
     if (reason === null) this.#shell.clean?.released(this.claim!)
     if (this.#serving && reason !== null) this.#shell.warn(`not the owner any more: ${reason}`)
-    const goneMs = this.#handingOver ? this.#sealAskedMs : this.#renewedAtMs
+    const goneMs = this.handOver.active ? this.handOver.askedMs : this.#renewedAtMs
     this.#serving = false
-    this.#handingOver = false
+    this.handOver.ended()
     this.writes.end()
     this.#flushes.end()
     this.cuts.destager.stop()
@@ -482,14 +432,6 @@ export class Volume implements GuestVolume {
     if (waits && reason !== null) queueMicrotask(() => this.driver.dispatch({ type: 'want' }))
   }
 
-  async #sealSelf(volume: string, epoch: Epoch): Promise<Omit<SealReport, 'member'>> {
-    const { holder } = this.#shell
-    // Only the living process that served this epoch knows of all its backing writes (R8d, R8e).
-    const known = this.#servedEpoch === epoch
-    const report = await holder.seal(volume, epoch)
-    return { ...report, quiet: known && this.#outstandingWrites === 0 }
-  }
-
   /** A scrub found it, before a cut would have. */
   rotFound(epoch: Epoch, fact: string): void { if (this.#serving && !this.#rot.leave(epoch, fact)) this.#rot.failRegion(fact) }
 
@@ -498,13 +440,7 @@ export class Volume implements GuestVolume {
   membersChanged(): void {
     const replicas = this.#shell.replicas?.()
     this.driver.dispatch({ type: 'members', reachable: this.#shell.reachable(), leaving: this.#shell.leaving?.() ?? [], ...(replicas === undefined ? {} : { replicas }) })
-    this.#leaveOutCutOff()
-  }
-
-  /** Nothing more comes from there, so it is not waited for until it is late. */
-  #leaveOutCutOff(): void {
-    const hosts = this.#serving ? this.#shell.cutOff?.() ?? [] : []
-    for (const host of hosts) if (this.claim!.set.some((m) => m.host === host)) this.#late(host, 'revoked; no connection with it is allowed any more')
+    this.others.leaveOutCutOff()
   }
 
   acceptedChanged(peer: AcceptedPeer): void {
@@ -513,7 +449,7 @@ export class Volume implements GuestVolume {
       this.writes.connect({ host: peer.host, incarnation: peer.incarnation })
       // It may have been away when what it holds was given up; members hear of the claim with the epoch's first message.
       if (!this.#otherHosts.includes(peer.host)) peer.push({ type: 'claimChanged', claim: this.claim! })
-      this.#tellBase(peer.host)
+      this.others.tellBase(peer.host)
     }
     this.membersChanged()
   }
@@ -528,72 +464,9 @@ export class Volume implements GuestVolume {
       // A change that cannot be made would stop the acks; said again, so another time will do.
       case 'copied': if (this.#serving && this.#justRenewed) this.driver.dispatch({ type: 'copied', host: peer.host, epoch: message.epoch }); break
       case 'refused':
-        if (this.#serving && message.epoch === this.claim!.epoch) this.#late(peer.host, message.reason)
+        if (this.#serving && message.epoch === this.claim!.epoch) this.others.late(peer.host, message.reason)
         break
     }
-  }
-
-  #late(host: string, reason: string): void {
-    if (this.driver.state.late.has(host)) return
-    this.#shell.warn(`${host} is left out: ${reason}`)
-    this.driver.dispatch({ type: 'late', host, reason })
-  }
-
-  #slow(host: string, meanMs: number): void {
-    if (isSlow(this.driver.state, { host })) return
-    this.#shell.warn(`${host} confirms a record only after ${Math.round(meanMs)} ms; another host has its copy, if there is one`)
-    this.driver.dispatch({ type: 'slow', host })
-  }
-
-  /** Another host seals this volume: to take it over as agreed, or because it believes this host dead. */
-  async onSeal(request: Seal, answer: (message: Answer) => void): Promise<void> {
-    const { holder } = this.#shell
-    const running = this.guestRuns
-    if (this.#serving && request.epoch >= this.claim!.epoch) {
-      if (request.handOver && running) { answer({ type: 'sealRefused', reason: 'its guest is running there' }); return }
-      // A later epoch than the one served is a change of its own that was won, and this host has not heard of yet.
-      const unheard = request.epoch > this.claim!.epoch
-      if (this.driver.state.attempt !== null && (request.handOver || unheard)) { answer({ type: 'sealRefused', reason: 'a claim change is under way there' }); return }
-    }
-    try {
-      // A late seal of an epoch that this host has left behind itself changes nothing here, and must not stop the present one.
-      if (this.#serving && request.epoch >= this.claim!.epoch) {
-        if (!this.#handingOver) this.#sealAskedMs = this.#shell.nowMs()
-        this.#handingOver = true
-        await this.writes.freeze()
-        await this.#quiet()
-      }
-      const report = await holder.seal(request.volume, request.epoch)
-      this.#leaveIndex(request.epoch, report.length)
-      this.driver.dispatch({ type: 'selfSealed', epoch: request.epoch, reason: request.handOver ? 'handed over' : 'sealed by a takeover' })
-      const quiet = this.#servedEpoch === request.epoch && this.#outstandingWrites === 0
-      answer({ type: 'sealed', ...holder.identity, ...report, quiet })
-    } catch (error) {
-      answer({ type: 'problem', reason: (error as Error).message })
-    } finally {
-      this.#handingOver = false
-    }
-  }
-
-  /** The next owner reads what is dirty from here: what this one knows of it is ready. */
-  #leaveIndex(sealed: Epoch, length: number): void {
-    const { holder } = this.#shell, { claim } = this, epoch = this.writes.epoch
-    if (claim === null || epoch === null || claim.epoch !== sealed || epoch.ackedWon !== epoch.start + length) return
-    const own = this.index.layersOf(0)
-    if (own !== null) holder.adopt(claim.volume, sealed, length, own)
-    for (const log of claim.inherited) {
-      const layers = this.index.layersOf(log.epoch)
-      if (layers !== null && layers.length > 0) holder.adopt(claim.volume, log.epoch, log.kept, layers)
-    }
-  }
-
-  /** On the shared storage, from this process. */
-  get #outstandingWrites(): number { return this.#shell.backing.outstandingWrites + (this.#shell.journal?.outstandingWrites ?? 0) }
-
-  /** Gives outstanding backing writes a bounded time to end; if they do not, the hand-over is simply not quiet. */
-  async #quiet(): Promise<void> {
-    const until = this.#shell.nowMs() + limits.handOverQuietMs
-    while (this.#outstandingWrites > 0 && this.#shell.nowMs() < until) await sleep(5)
   }
 
   // --- destaging ----------------------------------------------------------------------------------------------------------------
@@ -612,7 +485,7 @@ export class Volume implements GuestVolume {
 
   #mayDestage(): boolean {
     // In quarantine nothing could be retired anyway (R8); at its end everything above base is written once (R8c).
-    return this.#serving && !this.#handingOver && this.#indexing === 0 && this.driver.state.attempt === null && this.#canRenew &&
+    return this.#serving && !this.handOver.active && !this.#inherited.reading && this.driver.state.attempt === null && this.#canRenew &&
       (!this.claim!.quarantine || this.#quarantineOver)
   }
 
@@ -623,17 +496,6 @@ export class Volume implements GuestVolume {
     this.#bases.wake()
     this.#room()
     this.writes.pump()
-  }
-
-  /** For people; null: not known. */
-  get outlook(): VolumeOutlook {
-    const { log, destage } = this.#rates, { region } = this.#shell.holder, { hold } = this.operations
-    const ms = (bytes: number, rate: number): number | null => bytes === 0 ? 0 : rate > 0 ? Math.round((bytes / rate) * 1000) : null
-    return {
-      drainedInMs: ms(this.index.dirtyBytes, destage), fullInMs: ms(region.freeSegments * region.segmentBytes, log),
-      dirtyAgeMs: this.cuts.dirtyAgeMs, frozenAt: hold?.target ?? null, frozenForMs: hold === null ? null : Math.max(0, hold.untilMs - this.#shell.nowMs()),
-      freezeBroken: hold?.broken ?? null,
-    }
   }
 
   #progressed(): void {
@@ -656,12 +518,12 @@ export class Volume implements GuestVolume {
     if (this.#wantedForNothing) this.driver.dispatch({ type: 'unwant' })
     if ((this.fewerCopiesForMs ?? 1) <= 0) void this.operations.endExemption()
     if (this.#serving) {
-      for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
-      for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.#late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
-      for (const { host, meanMs } of this.writes.slowHosts()) this.#slow(host, meanMs)
-      this.#leaveOutCutOff()
+      for (const host of this.writes.lateHosts(this.#options.peerDeadlineMs)) this.others.late(host, `no answer for ${this.#options.peerDeadlineMs} ms`)
+      for (const host of this.#flushes.lateHosts(this.#options.peerDeadlineMs)) this.others.late(host, `no flush for ${this.#options.peerDeadlineMs} ms`)
+      for (const { host, meanMs } of this.writes.slowHosts()) this.others.slow(host, meanMs)
+      this.others.leaveOutCutOff()
       this.#letInWhoWaits()
-      if (this.#indexDue) void this.#indexInherited()
+      void this.#inherited.tick()
       this.operations.checkHold()
       if (leaverHolds(this.driver.state)) void this.operations.letGo()
       this.#shell.clean?.tick()
@@ -708,7 +570,7 @@ export class Volume implements GuestVolume {
   #changed(): void {
     const state = this.driver.state
     this.writes.acksFrozen = acksFrozen(state)
-    this.#letGo()
+    this.others.letGo()
     const shown = `${state.phase} ${state.reason ?? ''}`
     if (shown !== this.#phaseShown && state.phase !== 'serving') this.#shell.info(`${state.phase}${state.reason === null ? '' : `: ${state.reason}`}`)
     this.#phaseShown = shown
@@ -734,38 +596,6 @@ export class Volume implements GuestVolume {
   get fewerCopiesForMs(): number | null {
     const { exemption } = this.driver.state
     return exemption === null ? null : exemption.untilMs - this.#shell.nowMs()
-  }
-
-  /** A host that reads a claim which does not name what it holds deletes it, whether anybody tells it or not. */
-  #letGo(): void {
-    const { claim } = this
-    if (claim === null || this.#serving || claim.epoch <= this.#letGoEpoch || claim.owner.host === this.#shell.holder.self.host) return
-    this.#letGoEpoch = claim.epoch
-    this.#reconcile(claim)
-  }
-
-  /** A log that the claim does not name never counts again: of an owner that was taken over, or given up with its loss. */
-  #reconcile({ volume, epoch, inherited }: Claim): void {
-    const { holder } = this.#shell
-    holder.reconcile(volume, epoch, inherited.filter((log) => hasMember(log.holders, holder.self)).map((log) => log.epoch))
-  }
-
-  /** What the guest gets now, and why it is not what was asked for. */
-  effectivePolicy(): { effective: string; reason: string | null } {
-    const claim = this.claim
-    if (!this.#serving || claim === null) return { effective: 'none', reason: this.driver.state.reason }
-    const copies = claim.set.length - 1
-    const effective = claim.mode === 'write-through' ? 'write-through' : `write-back, ${copies} ${copies === 1 ? 'copy' : 'copies'}`
-    if (this.#rot.failure !== null) return { effective, reason: this.#rot.failure }
-    if (this.#fenced) return { effective: 'stopped', reason: `the claim cannot be renewed for ${this.#options.failAfterMs} ms` }
-    if (claim.mode === 'write-through' && this.#options.policy.mode === 'write-back') return { effective, reason: degradedReason(this.driver.state) }
-    if (this.#admission.tooOld) return { effective, reason: `the backing is ${Math.round(this.cuts.dirtyAgeMs / 1000)} s behind, more than max_dirty_age; writes wait` }
-    const exempt = exemptReason(this.driver.state)
-    const slow = slowMembers(this.driver.state)
-    if (slow.length > 0) return { effective, reason: `${slow.join(', ')} confirms slowly, and there is no other host for its copy` }
-    if (exempt !== null) return { effective, reason: `${exempt}, as an operator chose` }
-    if (this.writes.acksFrozen) return { effective: 'draining to write-through', reason: degradedReason(this.driver.state) }
-    return { effective, reason: null }
   }
 
   /**

@@ -9,7 +9,7 @@
  * Acks, index updates and everything else happen in log order (H3); unacknowledged records are in no index (R15).
  */
 import { assert } from '../core/assert.js'
-import { sameMember, type Member } from '../core/claim.js'
+import { sameMember, type Claim, type Member } from '../core/claim.js'
 import { FlushHabit } from '../core/flush-habit.js'
 import { Paces, type PaceLimits } from '../core/pace.js'
 import { joinBlock } from '../core/crc-join.js'
@@ -73,6 +73,8 @@ export class WritePath implements CompletionTarget {
   #inFlight: StagedRecord[] = []
   #writing: (StagedRecord | undefined)[] = []
   #epoch: EpochLog | null = null
+  /** The one that this host had last. */
+  #last: EpochLog | null = null
   #links: Link[] = []
   #paces: Paces | null = null
   #frozen = true
@@ -388,10 +390,10 @@ export class WritePath implements CompletionTarget {
   }
 
   /** A new epoch: its members are told, and what was in flight is submitted again in the same order. */
-  begin(epoch: EpochLog): void {
+  begin(epoch: EpochLog, from: Claim | null): void {
     assert(this.#writing.every((slot) => slot === undefined), 'no append of the old epoch is under way')
-    if (this.#epoch === null) this.#dropGivenUp()
-    this.#epoch = epoch
+    if (this.#epoch === null) this.#regain(epoch.claim, from)
+    this.#epoch = this.#last = epoch
     this.#paces = new Paces(epoch.claim.set.length, epoch.self)
     this.#links = epoch.claim.set
       .filter((_, i) => i !== epoch.self)
@@ -407,20 +409,33 @@ export class WritePath implements CompletionTarget {
   }
 
   /**
-   * Owner again: another host may have had the volume meanwhile. What its guest gave up before must not come over what it
-   * wrote there. A guest that still waits is the one that has waited all the time.
+   * Owner again, and requests of before are still open. After another owner that wrote nothing they begin anew: what was on its way to
+   * the backing in write-through is in no log of that owner. If it wrote, another guest did, with this disk: what the one here asked for
+   * before that must not come over it. Neither may what a guest gave up.
    */
-  #dropGivenUp(): void {
-    const open = [...this.#inFlight.flatMap((slot) => slot.requests), ...this.#pending.slice(this.#pendingHead)]
-    if (open.length === 0 || !open.every((request) => request.dead)) return
+  #regain(claim: Claim, from: Claim | null): void {
+    const between = this.#between(claim, from), dead = (request: GuestRequest): boolean => request.dead
+    const open = [...this.#parked, ...this.#inFlight].flatMap(({ requests }) => [...requests]).concat(this.#pending.slice(this.#pendingHead))
+    const drop = between === 'wrote' || (open.length > 0 && open.every(dead))
+    if (between === 'nobody' && !drop) return
     for (const slot of this.#inFlight.splice(0)) this.#pool.give(slot)
-    this.#pending = []
+    this.#parked = []
+    this.#pending = drop ? [] : open
     this.#pendingHead = 0
     this.#headDone = 0
-    for (const request of open) {
+    if (drop) for (const request of open) {
       this.#reservedBytes -= this.#cost(request)
       request.complete(STATUS.ioError)
     }
+  }
+
+  /** What happened to the volume since this host had it. `from`: the claim before this one. */
+  #between(claim: Claim, from: Claim | null): 'nobody' | 'quiet' | 'wrote' {
+    const last = this.#last
+    if (last === null || from === null || claim.epoch === last.epoch + 1) return 'nobody'
+    // Of several epochs only their end is known; up to there it may also be what this host had sent last.
+    const before = from.epoch === last.epoch + 1 ? from.start : last.ackedWon
+    return claim.start > before ? 'wrote' : 'quiet'
   }
 
   /** Not the owner any more. Requests stay open: whether they were kept is for the next owner to say. */

@@ -16,6 +16,7 @@ const FOUND: Readonly<Record<string, readonly number[]>> = {
   'a host lets go of a log on reading a claim, its replica goes on appending to it, and its region cannot be opened': [8],
   'what a torn end had cut off a log claims a log without its beginning after the next loss of power': [60847],
   'a host that lost its power while its guest was on the way to another one owns the volume without what a copy has': [60571],
+  'a replaced guest whose host owns the volume again writes over what the newer one wrote': [1605],
   'a guest hangs that came back while a host was asked twice to hand over, or at that very instant': [1002, 2112],
   'a host that was formatted anew is waited for after a loss of power': [1102, 1319],
   'a host that stood still in a claim change of its own gives the volume up for ever': [3723],

@@ -1,5 +1,6 @@
 /** The rules of ownership that live in the volume, each named by its number: a real one over recorded disks. */
 import t, { type Test } from 'tap'
+import type { Claim } from '../../lib/core/claim.js'
 import { IndexLayer } from '../../lib/core/index-layer.js'
 import { epoch, won } from '../../lib/core/units.js'
 import type { Answer } from '../../lib/ports/peer.js'
@@ -70,7 +71,7 @@ t.test('R17: an owner that is sealed amid a cut raises no base', async (t) => {
   await write(t, machine, 0)
   await cutHeld(t, machine, 'flush')
   const answers: Answer[] = []
-  timeline.time.within(() => volume.onSeal({ type: 'seal', volume: volume.id!, epoch: epoch(1), handOver: false }, (answer) => answers.push(answer)))
+  timeline.time.within(() => volume.handOver.onSeal({ type: 'seal', volume: volume.id!, epoch: epoch(1), handOver: false }, (answer) => answers.push(answer)))
   t.ok(await runUntil(machine, () => answers.length > 0))
   t.match(answers, [{ type: 'sealed', length: 1, base: 0 }])
   ring.release()
@@ -150,7 +151,7 @@ t.test('R9: an epoch that was won here, and not heard of yet, is not sealed for 
   for (const handOver of [true, false]) {
     const answers: Answer[] = []
     machine.guest.running = false
-    timeline.time.within(() => volume.onSeal({ type: 'seal', volume: volume.id!, epoch: epoch(2), handOver }, (message) => answers.push(message)))
+    timeline.time.within(() => volume.handOver.onSeal({ type: 'seal', volume: volume.id!, epoch: epoch(2), handOver }, (message) => answers.push(message)))
     t.ok(await runUntil(machine, () => answers.length > 0))
     t.match(answers, [{ type: 'sealRefused', reason: /a claim change is under way/ }])
   }
@@ -170,5 +171,39 @@ t.test('R6: a claim is good from when it was asked for, not from when the answer
   claims.read = () => Promise.reject(new Error('the claim does not answer'))
   answer.hear()
   t.ok(await runUntil(machine, () => volume.serving))
-  t.equal(volume.effectivePolicy().effective, 'stopped', 'another host may have taken over meanwhile')
+  t.equal(volume.standing.effectivePolicy().effective, 'stopped', 'another host may have taken over meanwhile')
+})
+
+/** Loses the volume with a write under way; `then`: how another owner leaves it, which had it meanwhile. Owns it again afterwards. */
+async function ownedElsewhere(t: Test, machine: Machine, then: Pick<Claim, 'mode' | 'start'>): Promise<void> {
+  const { ring, volume, guest, timeline, claims } = machine, answers: Answer[] = []
+  await write(t, machine, 0)
+  ring.hold = (file, kind) => file === REGION && kind === 'write'
+  guest.ask(REQUEST_KIND.write, 100, 8)
+  t.ok(await runUntil(machine, () => ring.held > 0), 'a write is under way')
+  timeline.time.within(() => volume.handOver.onSeal({ type: 'seal', volume: volume.id!, epoch: epoch(1), handOver: false }, (answer) => answers.push(answer)))
+  ring.release()
+  t.ok(await runUntil(machine, () => answers.length > 0), 'and another host seals it')
+  const other = { host: 'other', incarnation: '9'.repeat(32) }, claim = volume.claim!
+  timeline.time.within(() => claims.compareAndSwap(epoch(1), {
+    ...claim, ...then, epoch: epoch(2), owner: other, set: [other], inherited: [], base: then.start, nonce: '7'.repeat(32), ...(then.mode === 'write-back' ? { released: true as const } : {}),
+  }))
+  timeline.time.within(() => { volume.driver.dispatch({ type: 'want' }); return Promise.resolve() })
+  t.ok(await runUntil(machine, () => volume.serving && volume.claim!.epoch === 3, 300_000), 'owner again')
+}
+
+t.test('what a guest has asked for since before another guest wrote fails, and does not come over it', async (t) => {
+  const lab = new CrashLab(t), machine = await lab.machine(undefined, true), { volume } = machine
+  await ownedElsewhere(t, machine, { mode: 'write-through', start: won(1) })
+  const { records } = volume.counters
+  t.ok(await runDry(machine), 'it is answered')
+  t.equal(volume.counters.records, records, 'and in no record')
+  t.equal(volume.writes.epoch!.appendedWon, volume.claim!.start)
+})
+
+t.test('where nobody wrote meanwhile it is done', async (t) => {
+  const lab = new CrashLab(t), machine = await lab.machine(), { volume } = machine
+  await ownedElsewhere(t, machine, { mode: 'write-back', start: won(1) })
+  t.ok(await runDry(machine), 'it is acknowledged')
+  t.equal(volume.writes.epoch!.appendedWon, volume.claim!.start + 1)
 })
