@@ -165,6 +165,10 @@ export const limits = {
   controlSilenceMs: 30_000,
   controlConnectionsMax: 64,
   controlAnswerBytesMax: 16 * MIB,
+  /** libvirt: an answer of a socket or of the daemon that a domain's start waits for, the largest domain that is read, one run of virsh. */
+  probeMs: 1000,
+  domainXmlBytesMax: 8 * MIB,
+  virshMs: 60_000,
   /** Extents in one map or read answer. */
   readBytesMax: 1 * MIB,
   mapExtentsMax: 8192,

@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
@@ -13,7 +13,10 @@ export class ControlClient {
   readonly #path: string
   constructor(path: string) { this.#path = path }
 
-  status(): Promise<HostStatus> { return this.#ask('GET', '/v1/status', limits.controlAnswerMs) }
+  status(silenceMs: number = limits.controlAnswerMs): Promise<HostStatus> { return this.#ask('GET', '/v1/status', silenceMs) }
+
+  /** The guest is gone, as the VM's management says. */
+  guestEnded(volume: string): Promise<GuestEndedResult> { return this.#ask('POST', `${volumePath(volume)}/guest-ended`, limits.controlAnswerMs) }
 
   resize(volume: string): Promise<ResizeResult> {
     return this.#ask('POST', `${volumePath(volume)}/resize`, limits.resizeTimeoutMs + limits.controlAnswerMs)

@@ -7,6 +7,7 @@
  *   POST /v1/host/copies?least=N&for=MS    -> CopiesResult
  *   POST /v1/host/copies                   -> CopiesResult
  *   POST /v1/volumes/NAME/resize           -> ResizeResult
+ *   POST /v1/volumes/NAME/guest-ended      -> GuestEndedResult
  *   POST /v1/volumes/NAME/discard-dirty?accept=data-loss -> DiscardResult
  *   POST /v1/thaw?volume=NAME | ?domain=D  -> ThawResult
  *   these answer with lines of JSON: {"done":bytes,"total":bytes}*, then {"result":...} or {"error":...,"exitCode":n}
@@ -102,7 +103,7 @@ async function handle(control: HostControl, request: IncomingMessage, response: 
 
 async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, response: ServerResponse): Promise<void> {
   const verb = call.split(' ')[0]!
-  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|flush|policy|cache|discard-dirty|verify|takeover)$/.exec(pathname) ?? []
+  const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|guest-ended|flush|policy|cache|discard-dirty|verify|takeover)$/.exec(pathname) ?? []
   const post = verb === 'POST'
   if (call === 'GET /v1/status') reply(response, 200, control.status())
   else if (call === 'GET /v1/host/ok-to-stop') reply(response, 200, await control.okToStop())
@@ -111,6 +112,7 @@ async function route(control: HostControl, call: string, { pathname, searchParam
   else if (call === 'GET /v1/peers') reply(response, 200, control.peers())
   else if (post && peerPath.test(pathname)) reply(response, 200, await peer(control, pathname, query))
   else if (post && action === 'resize') reply(response, 200, await control.resize(volume))
+  else if (post && action === 'guest-ended') reply(response, 200, await control.guestEnded(volume))
   else if (post && action === 'cache') reply(response, 200, await control.cache(volume, cacheActionOf(query.get('action'))))
   else if (post && action === 'discard-dirty') reply(response, 200, await control.discardDirty(acceptedFor(volume, query.get('accept'))))
   else if (post && action === 'flush') await stream(response, (progress) => control.flush(volume, wonOf(query.get('to')), progress))

@@ -7,7 +7,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { crowding, type Domains } from '../core/placement.js'
 import { won as toWon } from '../core/units.js'
 import type {
-  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest,
+  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest,
   TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../ports/control.js'
 import type {
@@ -25,6 +25,7 @@ import { native } from 'vhost-user-ts-bindings'
 import { RecordSource } from '../replica/record-source.js'
 import { Replica } from '../replica/replica.js'
 import type { Volume } from '../volume/volume.js'
+import { guestEnded } from './guest-ended.js'
 import type { Maintenance } from './maintenance.js'
 import type { Membership } from './membership.js'
 import { viewOfRevocation } from './revocation.js'
@@ -274,6 +275,8 @@ export class Host implements PeerHandler, HostControl {
     if (volume.serving) await reopenImage()
     return { volume: name, ...await volume.operations.resize() }
   }
+
+  guestEnded(name: string): Promise<GuestEndedResult> { return Promise.resolve(guestEnded(this.#named(name).volume, this.#parts.log)) }
 
   async discardDirty(name: string): Promise<DiscardResult> { return { volume: name, ...await this.#named(name).volume.discardDirty() } }
 

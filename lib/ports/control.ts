@@ -201,6 +201,9 @@ export interface CacheResult { readonly volume: string; readonly cleanBytes: num
 
 export interface PolicyResult { readonly volume: string; readonly effective: string; readonly seconds: number }
 
+/** `draining`: what is dirty goes to the backing in the background, because nobody waits for it. */
+export interface GuestEndedResult { readonly volume: string; readonly draining: boolean; readonly dirtyBytes: number }
+
 export interface ResizeResult { readonly volume: string; readonly beforeBytes: number; readonly afterBytes: number }
 
 /** What was only in logs is given up: so many bytes, as the claim of this epoch says for ever. */
@@ -302,6 +305,8 @@ export interface HostControl {
   scrub(volume: string | null, bytesPerSecond: number, progress: Progress, signal: AbortSignal): Promise<ScrubResult>
   /** Compares the copies of a volume's dirty data. */
   verify(volume: string, progress: Progress, signal: AbortSignal): Promise<VerifyResult>
+  /** The VM's management says that its guest is gone. Changes nothing in who owns the volume. */
+  guestEnded(volume: string): Promise<GuestEndedResult>
   /** Takes the backing's present size for the guest's disk. */
   resize(volume: string): Promise<ResizeResult>
   /** Gives up the dirty data of a volume whose image was refused, because it is not the one that the data belongs to. */

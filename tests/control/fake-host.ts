@@ -1,7 +1,7 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
 import type {
-  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../../lib/ports/control.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
@@ -34,6 +34,11 @@ export class FakeHost implements HostControl {
 
   resize(volume: string): Promise<ResizeResult> {
     return volume === 'db01' ? Promise.resolve({ volume, beforeBytes: 2 ** 30, afterBytes: 2 ** 31 }) : Promise.reject(new Failure(64, `no volume ${volume} on this host`))
+  }
+
+  guestEnded(volume: string): Promise<GuestEndedResult> {
+    this.asked.push(['guestEnded', volume])
+    return Promise.resolve({ volume, draining: true, dirtyBytes: 4096 })
   }
 
   discardDirty(volume: string): Promise<DiscardResult> {

@@ -89,6 +89,13 @@ t.test('dirty data is given up only by a call that says so', async (t) => {
   t.same(host.asked, [['discardDirty', 'db01']])
 })
 
+t.test('a volume hears that its guest has ended', async (t) => {
+  const { socket, host } = await started(t)
+  t.same(await call(socket, 'POST', '/v1/volumes/db01/guest-ended'), { status: 200, lines: [{ volume: 'db01', draining: true, dirtyBytes: 4096 }] })
+  t.match(await call(socket, 'GET', '/v1/volumes/db01/guest-ended'), { status: 404 })
+  t.same(host.asked, [['guestEnded', 'db01']])
+})
+
 t.test('a takeover is told who was fenced and why a loss is accepted, or neither', async (t) => {
   const { socket, host } = await started(t)
   t.match(await call(socket, 'POST', '/v1/volumes/db01/takeover'), { status: 200, lines: [{ result: { volume: 'db01', from: 'hv09' } }] })
