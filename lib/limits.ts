@@ -169,6 +169,30 @@ export const limits = {
   probeMs: 1000,
   domainXmlBytesMax: 8 * MIB,
   virshMs: 60_000,
+  /**
+   * Log lines that say the same, within a while, before they are only counted; how many different ones are remembered for that; the
+   * newest lines that are kept for the dashboard.
+   */
+  logRepeatsMax: 10,
+  logWindowMs: 10_000,
+  logMessagesMax: 512,
+  recentLines: 200,
+  /**
+   * The listener of /metrics and the dashboard: connections, how long a request's head may take, how long one may be silent before its first
+   * request and after it (longer than Prometheus pauses), how often the figures are taken at most, whoever asks, and the longest token file.
+   */
+  httpConnectionsMax: 32,
+  httpHeadMs: 5000,
+  httpIdleMs: 15_000,
+  httpKeepMs: 65_000,
+  httpFiguresMs: 250,
+  httpTokenBytesMax: 4096,
+  /** Texts of /metrics that are written at the same time, and how long one may take. */
+  metricsWaitingMax: 8,
+  metricsTextMs: 10_000,
+  /** How often the delay of the event loop is looked at, and over how long it is summed up. */
+  loopDelayMs: 20,
+  loopWindowMs: 1000,
   /** Extents in one map or read answer. */
   readBytesMax: 1 * MIB,
   mapExtentsMax: 8192,

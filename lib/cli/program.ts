@@ -9,6 +9,7 @@ import type { ReplayArguments } from './replay.js'
 import type { BlockdevNode } from '../backing/blockdev/node.js'
 import { blockdevArgument, durationArgument, integerArgument, sizeArgument } from './arguments.js'
 import { libvirt } from './commands/libvirt.js'
+import { topCommand } from './top-command.js'
 
 const EXIT_CODES = `
 Exit codes:
@@ -33,7 +34,7 @@ export function program(): Command {
     .addCommand(volumeVerify()).addCommand(volumeTakeover()).addCommand(volumeDiscardDirty())
   const host = new Command('host').description('act on this host').addCommand(hostOkToStop()).addCommand(hostMaintenance()).addCommand(hostCopies())
   const peer = new Command('peer').description('which hosts belong to the cluster').addCommand(peerAdd()).addCommand(peerRevoke()).addCommand(peerList())
-  for (const command of [blk(), serve(), status(), doctor(), volume, host, peer, scrub(), inspect(), salvage(), journal(), claims(), replay(), libvirt(), pki]) top.addCommand(command)
+  for (const command of [blk(), serve(), status(), topCommand([...controlOptions(), jsonOption()]), doctor(), volume, host, peer, scrub(), inspect(), salvage(), journal(), claims(), replay(), libvirt(), pki]) top.addCommand(command)
   settle(top)
   return top
 }

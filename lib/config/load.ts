@@ -51,6 +51,7 @@ function withAbsolutePaths(config: HostConfig, base: string): HostConfig {
     region: absolute(config.region, ['path']),
     replication: config.replication === undefined ? undefined : absolute(config.replication, ['certificate', 'key', 'ca']),
     cluster: absolute(config.cluster, ['store']),
+    http: config.http === undefined ? undefined : absolute(config.http, ['token_file', 'certificate', 'key']),
     volume: config.volume.map((volume) => ({
       ...absolute(volume, ['backing', 'socket', 'claims']),
       ...(typeof volume.backing === 'string' ? {} : { backing: { blockdev: withAbsoluteFiles(volume.backing.blockdev, base) } }),

@@ -1,7 +1,7 @@
 /** What no single key of the configuration can tell: keys that contradict each other. */
 import { locationOf, nodeProblems } from '../backing/blockdev/node.js'
 import type { HostConfig, VolumeConfig } from './schema.js'
-import { formatAddress, formatDuration } from './units.js'
+import { formatAddress, formatDuration, isLoopback } from './units.js'
 
 /** sun_path holds 107 bytes, of which a name to bind under before the rename takes up to 12. */
 const SOCKET_BYTES_MAX = 95
@@ -12,6 +12,7 @@ export function relationProblems(config: HostConfig): string[] {
   const add = (wrong: boolean, problem: string): void => { if (wrong) problems.push(problem) }
   timing(config, add)
   peers(config, add)
+  http(config, add)
   paths(config, add)
   const names = config.volume.map((v) => v.name)
   for (const volume of config.volume) {
@@ -35,6 +36,12 @@ function timing({ timing: t }: HostConfig, add: Add): void {
   add(t.renew * 2 >= t.fail_after, `${shown('fail_after')} must be more than twice ${shown('renew')}`)
   add(t.fail_after >= t.dead_after, `${shown('dead_after')} must be more than ${shown('fail_after')}`)
   add(t.quarantine < t.fail_after, `${shown('quarantine')} must be at least ${shown('fail_after')}`)
+}
+
+function http({ http: h }: HostConfig, add: Add): void {
+  if (h === undefined) return
+  add(!isLoopback(h.listen.address) && h.token_file === undefined, `http.token_file is missing; http.listen = "${formatAddress(h.listen)}" can be reached from elsewhere, and whoever reaches it sees everything`)
+  add((h.certificate === undefined) !== (h.key === undefined), `http.${h.key === undefined ? 'key' : 'certificate'} is missing; TLS needs both`)
 }
 
 /** Every address of this host: nobody else can dial that. */

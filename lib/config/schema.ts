@@ -63,6 +63,13 @@ export const replicationSchema = z.strictObject({
   insecure: flag.default(false),
 })
 
+export const httpSchema = z.strictObject({
+  listen: address.default({ address: '127.0.0.1', port: 7480 }),
+  token_file: path.optional(),
+  certificate: path.optional(),
+  key: path.optional(),
+})
+
 export const clusterSchema = z.strictObject({ store: path.optional() })
 
 export const peerSchema = z.strictObject({ name: hostId, address, fault_domain: givenName.optional() })
@@ -129,6 +136,7 @@ export const configSchema = z.strictObject({
   region: regionSchema,
   replication: replicationSchema.optional(),
   cluster: clusterSchema.prefault({}),
+  http: httpSchema.optional(),
   peer: z.array(peerSchema).max(limits.peersMax, `must be at most ${limits.peersMax} peers`).default([]),
   timing: timingSchema.prefault({}),
   fence: fenceSchema.optional(),

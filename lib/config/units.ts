@@ -42,5 +42,8 @@ export function parseAddress(text: string): { address: string; port: number } | 
   return { address: (match[1] ?? match[2])!, port }
 }
 
+/** A name or an address that only this machine can reach. */
+export const isLoopback = (address: string): boolean => address === 'localhost' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(address) || address === '::1'
+
 export const formatAddress = ({ address, port }: { readonly address: string; readonly port: number }): string =>
   isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`

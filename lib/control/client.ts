@@ -3,6 +3,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
 import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
+import type { HostMeasures } from '../ports/measures.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
 type ProgressLine<T> = { readonly done: number; readonly total: number } | { readonly result: T } | ErrorBody
@@ -17,6 +18,8 @@ export class ControlClient {
 
   /** The guest is gone, as the VM's management says. */
   guestEnded(volume: string): Promise<GuestEndedResult> { return this.#ask('POST', `${volumePath(volume)}/guest-ended`, limits.controlAnswerMs) }
+
+  measures(): Promise<HostMeasures> { return this.#ask('GET', '/v1/measures', limits.controlAnswerMs) }
 
   resize(volume: string): Promise<ResizeResult> {
     return this.#ask('POST', `${volumePath(volume)}/resize`, limits.resizeTimeoutMs + limits.controlAnswerMs)

@@ -2,6 +2,8 @@
  * The control API: HTTP and JSON on a unix socket.
  *
  *   GET  /v1/status                        -> HostStatus
+ *   GET  /v1/measures                      -> HostMeasures
+ *   GET  /metrics                          for Prometheus
  *   GET  /v1/host/ok-to-stop               -> StopAnswer
  *   POST /v1/host/maintenance?state=off    -> MaintenanceResult
  *   POST /v1/host/copies?least=N&for=MS    -> CopiesResult
@@ -28,6 +30,7 @@ import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
+import { CONTENT_TYPE, type Figures } from '../metrics/figures.js'
 import type { CacheAction, CopiesResult, HostControl, PeerChange, Progress, TakeoverRequest, VolumeChoice } from '../ports/control.js'
 
 const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403 }
@@ -38,9 +41,9 @@ export class ControlServer {
   /** Inode of the socket that is ours; null while there is none. */
   #inode: number | null = null
 
-  constructor(path: string, control: HostControl) {
+  constructor(path: string, control: HostControl, figures: Figures) {
     this.#path = path
-    this.#server = createServer((request, response) => { void handle(control, request, response) })
+    this.#server = createServer((request, response) => { void handle(control, figures, request, response) })
     this.#server.maxConnections = limits.controlConnectionsMax
   }
 
@@ -90,10 +93,12 @@ function answers(path: string): Promise<boolean> {
   })
 }
 
-async function handle(control: HostControl, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function handle(control: HostControl, figures: Figures, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { method, url = '/' } = request
   try {
-    await route(control, `${method} ${url}`, new URL(url, 'unix://control'), response)
+    if (method === 'GET' && url === '/metrics') response.writeHead(200, { 'content-type': CONTENT_TYPE }).end(await figures.metrics())
+    else if (method === 'GET' && url === '/v1/measures') reply(response, 200, figures.measures())
+    else await route(control, `${method} ${url}`, new URL(url, 'unix://control'), response)
   } catch (error) {
     const { exitCode, message } = asFailure(error)
     if (response.headersSent) response.end(`${JSON.stringify({ error: message, exitCode })}\n`)

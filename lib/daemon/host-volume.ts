@@ -129,6 +129,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   const served = device = serveDevice({
     name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m),
     guestError: () => { volume.counters.guestErrors++ },
+    times: { nowMs: native.bootTimeMs, took: (kind, ms) => volume.counters.measured.took(kind, ms) },
   })
   const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {

@@ -17,6 +17,7 @@ import { MemoryBudget } from '../io/memory-budget.js'
 import { limits } from '../limits.js'
 import { CleanCache } from '../cache/clean-cache.js'
 import type { CleanVolume } from '../cache/clean-volume.js'
+import type { DeviceServer } from '../device/server.js'
 import type { FileRegion } from '../region/region.js'
 import { Holder } from '../replica/holder.js'
 import { CutGroup } from '../volume/cut-group.js'
@@ -52,6 +53,8 @@ export interface HostedVolume {
   readonly order: VolumeStatus['order']
   /** The VM whose disk it is; null: not told. */
   readonly domain: string | null
+  /** What its guest waits for; absent: it has no device. */
+  readonly device?: Pick<DeviceServer, 'waits'>
   /** The volume's id, also of one whose first claim another host made after this one had looked; null: no claim that can be read. */
   claimedId(): Promise<string | null>
   /** As it is on the shared storage now. */

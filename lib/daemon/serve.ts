@@ -1,4 +1,5 @@
 /** `holdfast serve`: one host with its region, peers and volumes. */
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
@@ -6,18 +7,23 @@ import { ClaimWorkers } from '../claim/claim-workers.js'
 import { MembersStore } from '../claim/members-store.js'
 import type { HostConfig } from '../config/schema.js'
 import { ControlServer } from '../control/server.js'
-import type { Logger } from '../control/log.js'
+import type { LogHistory, Logger } from '../control/log.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { CpuLatency } from '../io/cpu-latency.js'
 import { BOOT_ID } from '../io/boot-id.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
+import { Figures } from '../metrics/figures.js'
+import { Renderer } from '../metrics/renderer.js'
 import { WsPeerNetwork, type PeerAddress, type TlsFiles } from '../peer/network.js'
 import { openRegion } from '../region/region.js'
+import { WebServer } from '../web/server.js'
 import { Fence } from './fence.js'
 import { Host } from './host.js'
 import { Maintenance, noteBeside } from './maintenance.js'
+import { measureHost } from './measures.js'
 import { Membership } from './membership.js'
+import { ProcessWatch } from './process-watch.js'
 import { writeCacheBelow } from '../io/write-cache.js'
 import { VolumeStarts } from './volume-starts.js'
 
@@ -27,8 +33,8 @@ export interface RunningHost {
   stop(): Promise<readonly string[]>
 }
 
-export async function startHost(config: HostConfig, log: Logger, progress: (done: number, total: number) => void): Promise<RunningHost> {
-  const tls = tlsFiles(config)
+export async function startHost(config: HostConfig, log: Logger & LogHistory, progress: (done: number, total: number) => void): Promise<RunningHost> {
+  const tls = tlsFiles(config), web = config.http === undefined ? null : new WebServer(config.http)
   const fence = config.fence === undefined ? null : new Fence(config.fence, config.host.name, log)
   const awake = config.host.low_latency ? keepAwake(log) : null
   const ring = new IoRing()
@@ -58,7 +64,9 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   })
   await network?.start(host)
   const starts = new VolumeStarts(host, log), { running } = starts
-  const control = new ControlServer(config.host.control_socket, host)
+  const watch = new ProcessWatch(), renderer = new Renderer(), certificateEndsMs = tls === null ? null : expiryOf(tls)
+  const figures = new Figures(() => measureHost(host, { watch, log, certificateEndsMs }), (measures) => renderer.render(measures))
+  const control = new ControlServer(config.host.control_socket, host, figures)
   const stop = async (): Promise<readonly string[]> => {
     membership.stop()
     await host.scrubs.stop()
@@ -68,6 +76,9 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
     const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
     claims.close()
     await control.stop()
+    await web?.stop()
+    await renderer.close()
+    watch.close()
     await network?.stop()
     await ring.drain()
     await saveCheckpoint(region, host.readCache, running.flatMap(({ clean }) => clean?.kept ?? []))
@@ -80,6 +91,8 @@ export async function startHost(config: HostConfig, log: Logger, progress: (done
   try {
     await starts.startAll(config.volume.map((volume) => ({ config: volume, timing: config.timing, danger: config.danger_zone, domains, fence, claims })))
     await control.start()
+    await web?.start(figures)
+    if (web?.warning != null) log.warn(web.warning)
     // With the volumes that were not there when the record was read.
     host.followed()
     if ((config.region.scrub_every ?? 0) > 0) host.scrubs.every(config.region.scrub_every!)
@@ -106,6 +119,11 @@ async function startMembership({ host, cluster, replication, peer, region }: Hos
   // At the same time: each may wait for a storage that hangs.
   await Promise.all([...(place === undefined ? [] : [claims.refuseUnfit(place)]), membership.start()])
   return membership
+}
+
+/** What is wrong with it is for the connections to say. */
+function expiryOf({ certificate }: TlsFiles): number | null {
+  try { return Date.parse(new X509Certificate(certificate).validTo) } catch { return null }
 }
 
 function keepAwake(log: Logger): CpuLatency | null {

@@ -5,6 +5,7 @@ import { REQUEST_KIND, type GuestRequest, type RequestKind, type Status } from '
 import { DESC, DESC_FLAG, type ChainSource } from './chain-source.js'
 import type { DirtyLog } from './dirty-log.js'
 import type { MemoryTable } from './guest-memory.js'
+import { NOT_TIMED } from './queue-times.js'
 
 const TWO_32 = 0x1_0000_0000
 const GET_ID = 8
@@ -38,6 +39,8 @@ export class BlkRequest implements GuestRequest {
   unmap = false
   dead = false
   head = 0
+  /** When it was found in the ring, where that is measured. */
+  sinceMs = NOT_TIMED
   table: MemoryTable | null = null
   owner: RequestOwner | null = null
   /** Bytes of guest memory written, status included. */
@@ -54,6 +57,7 @@ export class BlkRequest implements GuestRequest {
   parse(chain: ChainSource, head: number, table: MemoryTable, scratch: RequestScratch): Parsed {
     this.head = head
     this.dead = false
+    this.sinceMs = NOT_TIMED
     this.writtenBytes = 1
     this.segmentCount = 0
     const walked = this.#walk(chain, table)

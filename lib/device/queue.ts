@@ -1,7 +1,7 @@
 /** One queue of one session: pops what the volume admits, publishes what it completes. */
 import { native, type PollHandle } from 'vhost-user-ts-bindings'
 import { limits } from '../limits.js'
-import { REQUEST_KIND, STATUS, type GuestVolume, type Status } from '../ports/guest.js'
+import { REQUEST_KIND, STATUS, type GuestTimes, type GuestVolume, type Status } from '../ports/guest.js'
 import { ProtocolError } from '../vhost/connection.js'
 import { BlkRequest, type RequestOwner, type RequestScratch } from './blk-request.js'
 import { BROKEN, type DeviceRing, type RingAddresses, type RingFormat } from './device-ring.js'
@@ -9,6 +9,7 @@ import type { DirtyLog } from './dirty-log.js'
 import type { MemoryTable } from './guest-memory.js'
 import type { InflightRegion } from './inflight.js'
 import { PackedRing } from './packed-ring.js'
+import { NOT_TIMED, QueueTimes } from './queue-times.js'
 import { SplitRing } from './split-ring.js'
 
 /** Another process may have read the counter first, but not so often in a row. */
@@ -31,6 +32,8 @@ export interface QueueShell {
   warn(message: string): void
   /** A request was answered with an I/O error, or the queue broke. */
   guestError(): void
+  /** Null: nobody asks. */
+  readonly times: GuestTimes | null
   /** The driver sent a flush. */
   flushed(): void
   /** A request of this queue ended. */
@@ -40,6 +43,7 @@ export interface QueueShell {
 export class DeviceQueue implements RequestOwner {
   readonly index: number
   readonly #shell: QueueShell
+  readonly #times: QueueTimes | null
   size = 0
   base = 0
   addresses: RingAddresses | null = null
@@ -69,6 +73,7 @@ export class DeviceQueue implements RequestOwner {
   constructor(index: number, shell: QueueShell) {
     this.index = index
     this.#shell = shell
+    this.#times = shell.times === null ? null : new QueueTimes(shell.times)
   }
 
   get started(): boolean { return this.#ring !== null }
@@ -81,6 +86,15 @@ export class DeviceQueue implements RequestOwner {
   get outstanding(): number { return this.#outstanding.size }
   /** Requests that the guest waits for: zero before a ring may stop. */
   get unanswered(): number { return this.#open + this.#again.length }
+  /** Those, and what is known to wait in the ring because the volume takes nothing. */
+  get awaited(): number { return this.unanswered + (this.#times?.held ?? 0) }
+
+  /** Since when the oldest of them has waited, where that is measured; null: nobody waits. */
+  get oldestMs(): number | null {
+    // In the order in which they were taken.
+    for (const { dead, sinceMs } of this.#outstanding) if (!dead && sinceMs !== NOT_TIMED) return Math.min(sinceMs, this.#times?.heldMs ?? sinceMs)
+    return this.#times?.heldMs ?? null
+  }
 
   // --- descriptors ---------------------------------------------------------------------------------------------------
 
@@ -186,6 +200,7 @@ export class DeviceQueue implements RequestOwner {
 
   #dropRing(): void {
     this.#ring = null
+    this.#times?.forget()
     this.#again = []
     this.#stopping = false
     // Nobody is left to answer to; what is at the volume ends unseen.
@@ -242,7 +257,9 @@ export class DeviceQueue implements RequestOwner {
     // a second one would pop the same chain again.
     if (this.#inPass) { this.#passAgain = true; return }
     const ring = this.#ring, table = this.#shell.table()
-    if (ring === null || table === null || this.broken !== null || this.#shell.ended() || !this.#shell.owned()) return
+    if (ring === null || table === null || this.broken !== null || this.#shell.ended()) return
+    this.#times?.beginPass()
+    if (!this.#shell.owned()) { this.#times?.hold(ring.waiting()); return }
     if (!this.#shell.intact()) return
     this.#inPass = true
     do {
@@ -278,7 +295,8 @@ export class DeviceQueue implements RequestOwner {
       const head = ring.select()
       if (head === BROKEN) { this.#break(ring.problem); return false }
       // A request that completes at once may end the session, and with it the ring and its memory.
-      if (!this.#take(ring, table, head, false) || this.#ring !== ring) return false
+      if (!this.#take(ring, table, head, false)) { this.#times?.hold(left); return false }
+      if (this.#ring !== ring) return false
     }
     return ring.arm(this.#shell.log())
   }
@@ -301,6 +319,7 @@ export class DeviceQueue implements RequestOwner {
     if (parsed === 'io' && refused === null && !volume.admit(request)) { this.#pool.push(request); return false }
     request.table = table
     request.owner = this
+    request.sinceMs = this.#sinceMs(again, parsed === 'io' && refused === null)
     table.retain()
     this.#outstanding.add(request)
     this.#open++
@@ -315,6 +334,13 @@ export class DeviceQueue implements RequestOwner {
       request.complete(STATUS.ioError)
     }
     return true
+  }
+
+  #sinceMs(again: boolean, isTimed: boolean): number {
+    const times = this.#times
+    if (times === null) return NOT_TIMED
+    const sinceMs = again ? times.takenAgain() : times.taken()
+    return isTimed ? sinceMs : NOT_TIMED
   }
 
   #refusal(request: BlkRequest): Status | null {
@@ -361,6 +387,7 @@ export class DeviceQueue implements RequestOwner {
     if (!request.putStatus(status, this.#shell.scratch, log)) { this.#break('a status byte outside the shared memory'); return }
     if (status === STATUS.ioError) this.#shell.guestError()
     ring.pushUsed(request.head, request.writtenBytes, log)
+    this.#times?.answered(request.kind, request.sinceMs)
     if (this.#publishScheduled) return
     this.#publishScheduled = true
     queueMicrotask(this.#publish)
@@ -373,6 +400,7 @@ export class DeviceQueue implements RequestOwner {
     if (ring === null || ring.unpublished === 0 || this.#shell.ended() || !this.#shell.intact()) return
     const wanted = ring.publish(this.#shell.log())
     if (wanted) this.#signal()
+    this.#times?.published()
   }
 }
 

@@ -3,7 +3,7 @@ import { unlinkSync } from 'node:fs'
 import { native, type PollHandle } from 'vhost-user-ts-bindings'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { GuestVolume } from '../ports/guest.js'
+import type { GuestTimes, GuestVolume } from '../ports/guest.js'
 import { DeviceSession } from './session.js'
 
 export interface DeviceOptions {
@@ -16,12 +16,15 @@ export interface DeviceOptions {
   readonly warn: (message: string) => void
   /** The guest was shown an error. */
   readonly guestError?: () => void
+  readonly times?: GuestTimes
   /** A connected descriptor was served to its end. */
   readonly ended?: () => void
 }
 
 export interface DeviceServer {
   readonly sessions: number
+  /** Requests that guests wait for, and since when the oldest of them has, by the clock of `times`; null: none, or nobody asks. */
+  waits(): { readonly requests: number; readonly sinceMs: number | null }
   /** Tells every front end that capacity or limits changed. */
   configChanged(): void
   close(): void
@@ -71,9 +74,9 @@ class Server implements DeviceServer {
   }
 
   #session(fd: number): void {
-    const { name, volume, info, warn, guestError = () => undefined } = this.#options
+    const { name, volume, info, warn, guestError = () => undefined, times = null } = this.#options
     const session = new DeviceSession(fd, `${name}#${++this.#count}`, {
-      volume, queuesMax: this.#options.queuesMax ?? limits.queuesMax, info, warn, guestError,
+      volume, queuesMax: this.#options.queuesMax ?? limits.queuesMax, info, warn, guestError, times,
       takeTurn: (asking) => this.#takeTurn(asking), leaveTurn: (leaving) => this.#leaveTurn(leaving),
       gone: (gone) => {
         this.#sessions.delete(gone)
@@ -105,6 +108,17 @@ class Server implements DeviceServer {
 
   get sessions(): number { return this.#sessions.size }
   configChanged(): void { for (const session of this.#sessions) session.configChanged() }
+
+  waits(): { requests: number; sinceMs: number | null } {
+    let requests = 0, sinceMs = Infinity
+    for (const session of this.#sessions) {
+      for (const queue of session.queues) {
+        requests += queue.awaited
+        sinceMs = Math.min(sinceMs, queue.oldestMs ?? Infinity)
+      }
+    }
+    return { requests, sinceMs: sinceMs === Infinity ? null : sinceMs }
+  }
 
   close(): void {
     this.#closed = true

@@ -5,7 +5,7 @@
 import { native } from 'vhost-user-ts-bindings'
 import { AlignedMemory } from '../io/memory.js'
 import { limits } from '../limits.js'
-import type { FrontEnd, GuestVolume } from '../ports/guest.js'
+import type { FrontEnd, GuestTimes, GuestVolume } from '../ports/guest.js'
 import { ProtocolError, VhostConnection, type Incoming } from '../vhost/connection.js'
 import { need, regionSpec, takeFd, u64, type RegionSpec } from '../vhost/payload.js'
 import { BACKEND_MESSAGE, FEATURE, FLAG, MESSAGE, PROTOCOL_FEATURE, VRING_INDEX_MASK, encodeMessage, readU64 } from '../vhost/protocol.js'
@@ -22,6 +22,8 @@ export interface SessionShell {
   warn(message: string): void
   /** The guest was shown an error: a request failed, or a queue of it is not served any more. */
   guestError(): void
+  /** Null: nobody asks. */
+  readonly times: GuestTimes | null
   /**
    * Asks to be the one front end that uses the volume. False: another one is, or has requests there; `onTurn` comes.
    */
@@ -83,6 +85,7 @@ export class DeviceSession implements FrontEnd {
 
   get running(): boolean { return [...this.#queues.values()].some((queue) => queue.running) }
   get ended(): boolean { return this.#ended }
+  get queues(): Iterable<DeviceQueue> { return this.#queues.values() }
 
   // --- FrontEnd -----------------------------------------------------------------------------------------------------------------
 
@@ -255,7 +258,7 @@ export class DeviceSession implements FrontEnd {
         volume: this.#shell.volume, scratch: this.#scratch(), serial: new TextEncoder().encode(this.#shell.volume.geometry.serial), name: this.name,
         table: () => this.#table, log: () => (this.#logging ? this.#log : null), owned: () => this.#owned, ended: () => this.#ended,
         intact: () => this.#intact(), flushed: () => this.#driverFlushed(),
-        warn: (m) => this.#shell.warn(m), guestError: () => this.#shell.guestError(), idle: () => this.#onIdle(),
+        warn: (m) => this.#shell.warn(m), guestError: () => this.#shell.guestError(), times: this.#shell.times, idle: () => this.#onIdle(),
       })
       queue.enabled = this.#features !== 0n && (this.#features & FEATURE.protocolFeatures) === 0n
       this.#queues.set(index, queue)

@@ -74,6 +74,8 @@ export interface VolumeCounters {
   readonly recordBytes: number
   readonly backingReadBytes: number
   readonly backingWriteBytes: number
+  /** Cuts on their way to the backing, kept in the journal first. */
+  readonly journalBytes: number
   readonly backingErrors: number
   readonly regionReadBytes: number
   /** Blocks of the region that were not what was written there, when a guest read them. */

@@ -65,6 +65,12 @@ export interface GuestVolume {
   deactivate(frontEnd: FrontEnd): void
 }
 
+/** Who is told how long the guest waited for each answer. */
+export interface GuestTimes {
+  nowMs(): number
+  took(kind: RequestKind, ms: number): void
+}
+
 /** The device as its volume sees it. */
 export interface FrontEnd {
   readonly name: string

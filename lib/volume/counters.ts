@@ -1,5 +1,6 @@
 /** Cumulative figures of one volume since the daemon started; plain numbers so that the hot path only adds. */
 import type { VolumeCounters } from '../ports/control.js'
+import { Measurements } from './measurements.js'
 
 export class Counters {
   guestReads = 0
@@ -12,6 +13,7 @@ export class Counters {
   recordBytes = 0
   backingReadBytes = 0
   backingWriteBytes = 0
+  journalBytes = 0
   backingErrors = 0
   regionReadBytes = 0
   rottenBlocks = 0
@@ -23,6 +25,7 @@ export class Counters {
   pacedMs = 0
   claimChanges = 0
   readonly remoteReadsByHost = new Map<string, number>()
+  readonly measured = new Measurements()
 
   remoteRead(host: string, bytes: number): void {
     this.remoteReads++
@@ -31,6 +34,7 @@ export class Counters {
   }
 
   snapshot(): VolumeCounters {
-    return { ...this, remoteReadsByHost: Object.fromEntries(this.remoteReadsByHost) }
+    const { measured, ...counts } = this
+    return { ...counts, remoteReadsByHost: Object.fromEntries(this.remoteReadsByHost) }
   }
 }

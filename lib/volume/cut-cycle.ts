@@ -79,7 +79,7 @@ export class CutCycle {
     this.#shell = shell
     const { region, backing, journal, remote, cutMemory, index, counters } = shell
     this.destager = new Destager({
-      region, backing, journal, remote, cutMemory, index, counters, order: options.order, mayDestage: () => shell.mayDestage(),
+      region, backing, journal, remote, cutMemory, index, counters, order: options.order, nowMs: () => shell.nowMs(), mayDestage: () => shell.mayDestage(),
       context: () => ({ volume: this.#claim.volume, epoch: this.#claim.epoch, base: shell.base(), mode: this.#claim.mode }),
       freeze: () => this.freeze(), upTo: () => shell.operations().heldAt ?? toWon(Number.MAX_SAFE_INTEGER),
       verify: (cut, checked) => this.#verify(cut, checked), secure: (cut) => this.#secure(cut),

@@ -13,12 +13,14 @@ export interface SweepShell {
   readonly sampler: CutSampler
   /** May the next write be begun? (R7, R10, R17) */
   mayWrite(): boolean
-  wrote(bytes: number): void
+  nowMs(): number
+  wrote(bytes: number, tookMs: number): void
 }
 
 export class CutSweep implements CompletionTarget {
   readonly #shell: SweepShell
   readonly #image: CutImage
+  readonly #begunMs = new Map<number, number>()
   #next = 0
   #outstanding = 0
   #error: number | null = null
@@ -45,6 +47,7 @@ export class CutSweep implements CompletionTarget {
     while (this.#error === null && this.#next < image.lba.length && this.#outstanding < limits.sweepDepth && this.#shell.mayWrite()) {
       const group = this.#next++, lba = image.lba[group]!, sectors = image.sectors[group]!, at = image.at[group]!
       this.#outstanding++
+      this.#begunMs.set(group, this.#shell.nowMs())
       if (at < 0) {
         sampler.zero(lba, sectors)
         backing.zero(lba * 512, sectors * 512, true, this, group)
@@ -62,7 +65,8 @@ export class CutSweep implements CompletionTarget {
   complete(group: number, result: number): void {
     this.#outstanding--
     if (result < 0) this.#error ??= result
-    else this.#shell.wrote(this.#image.sectors[group]! * 512)
+    else this.#shell.wrote(this.#image.sectors[group]! * 512, this.#shell.nowMs() - this.#begunMs.get(group)!)
+    this.#begunMs.delete(group)
     this.#pump()
   }
 }

@@ -55,6 +55,7 @@ export interface DestageShell {
   readonly index: VolumeIndex
   readonly remote: RemoteReader
   readonly counters: Counters
+  nowMs(): number
   /** Owner, able to renew, not sealed, no claim change under way: the one destager (R7, R10, R17). */
   mayDestage(): boolean
   context(): CutContext
@@ -161,7 +162,9 @@ export class Destager {
       // One level after the other, each without what a newer one has: two writes to one sector are never on their way together.
       else for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, this.#backingSink)
       await this.#allowed()
+      const begunMs = this.#shell.nowMs()
       await flushBacking(backing)
+      this.#shell.counters.measured.backing.flush.add((this.#shell.nowMs() - begunMs) * 1000)
       // R18: a flush vouches only for writes with no error, reset or reconnect in between.
       if (backing.errorGeneration === generation) return
       this.#shell.warn('the backing reported an error during the cut; the cut is written again')
@@ -169,13 +172,10 @@ export class Destager {
   }
 
   async #sweep({ levels }: Cut, image: CutImage): Promise<void> {
-    const { backing, counters, index } = this.#shell
+    const { backing, index } = this.#shell
     const sweep = new CutSweep({
       backing, sampler: this.#sampler, mayWrite: () => this.#shell.mayDestage(),
-      wrote: (bytes) => {
-        counters.backingWriteBytes += bytes
-        this.#progress += bytes
-      },
+      nowMs: () => this.#shell.nowMs(), wrote: (bytes, tookMs) => this.#wrote(bytes, tookMs),
     }, image)
     while (!sweep.done) {
       await this.#allowed()
@@ -231,12 +231,18 @@ export class Destager {
     this.#journal = 'used'
     const { volume, epoch, base } = this.#shell.context()
     await journal.begin({ volume, epoch, base, cut: cut.cut, round })
+    const { counters } = this.#shell
     const sink: Sink = {
-      data: (lba, sectors, memory) => journal.addData(lba, sectors, memory),
+      data: (lba, sectors, memory) => {
+        counters.journalBytes += sectors * 512
+        return journal.addData(lba, sectors, memory)
+      },
       zero: (lba, sectors) => Promise.resolve(journal.addZero(lba, sectors)),
     }
-    if (image !== null) await journal.addImage(image.memory, image.lengthBytes, image)
-    else for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, sink)
+    if (image !== null) {
+      counters.journalBytes += image.lengthBytes
+      await journal.addImage(image.memory, image.lengthBytes, image)
+    } else for (const [i, level] of cut.levels.entries()) await this.#writeLevel(level, extents[i]!, sink)
     await this.#allowed()
     await journal.commit()
   }
@@ -247,17 +253,24 @@ export class Destager {
       // It was read since the last look: this host may have stood still meanwhile, for longer than its claim is good (R7).
       await this.#allowed()
       this.#sampler.data(lba, sectors, memory.bytes)
+      const begunMs = this.#shell.nowMs()
       await operation((target) => backing.write(memory.address, sectors * 512, lba * 512, false, target, 0))
-      this.#shell.counters.backingWriteBytes += sectors * 512
-      this.#progress += sectors * 512
+      this.#wrote(sectors * 512, this.#shell.nowMs() - begunMs)
     },
     zero: async (lba, sectors) => {
       const { backing } = this.#shell
       this.#sampler.zero(lba, sectors)
+      const begunMs = this.#shell.nowMs()
       await operation((target) => backing.zero(lba * 512, sectors * 512, true, target, 0))
-      this.#shell.counters.backingWriteBytes += sectors * 512
-      this.#progress += sectors * 512
+      this.#wrote(sectors * 512, this.#shell.nowMs() - begunMs)
     },
+  }
+
+  #wrote(bytes: number, tookMs: number): void {
+    const { counters } = this.#shell
+    counters.backingWriteBytes += bytes
+    counters.measured.backing.write.add(tookMs * 1000)
+    this.#progress += bytes
   }
 
   /** Waits while a claim change is under way or the claim cannot be renewed; a lost claim ends the cut. */

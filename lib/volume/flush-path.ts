@@ -7,10 +7,12 @@ import type { CompletionTarget } from '../ports/io.js'
 import type { Region } from '../ports/region.js'
 import type { Push } from '../ports/peer.js'
 import type { Won } from '../core/units.js'
+import type { Counters } from './counters.js'
 import type { EpochLog } from './epoch-log.js'
 
 export interface FlushShell {
   readonly region: Region
+  readonly counters: Counters
   push(host: string, message: Push): boolean
   /** Members that must confirm: the set without the owner. */
   members(): readonly string[]
@@ -103,13 +105,14 @@ export class FlushPath implements CompletionTarget {
   complete(token: number, result: number): void {
     if (token !== this.#round || this.#target === null) return
     if (result < 0) { this.#shell.regionFailed(`flush failed with errno ${-result}`); return }
+    this.#shell.counters.measured.region.flush.add((this.#shell.nowMs() - this.#askedAtMs) * 1000)
     this.#localPending = false
     this.#finish()
   }
 
   memberFlushed(host: string, epoch: number, won: Won): void {
     if (this.#target === null || this.#epoch?.epoch !== epoch || won < this.#target) return
-    this.#awaited.delete(host)
+    if (this.#awaited.delete(host)) this.#shell.counters.measured.peer.flush.add((this.#shell.nowMs() - this.#askedAtMs) * 1000)
     this.#finish()
   }
 

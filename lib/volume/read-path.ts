@@ -30,6 +30,7 @@ export interface ReadShell {
   readonly clean: CleanBlocks | null
   readonly remote: RemoteReader
   readonly counters: Counters
+  nowMs(): number
   /** Write-through: reads of what is not flushed yet wait for the backing (R15). */
   mustWait(request: GuestRequest): boolean
   /** This host may have lost the volume: what a read found may be older than what its next owner has acknowledged. */
@@ -53,6 +54,7 @@ interface Piece {
   readonly sectors: number
   /** Region sector, for local runs. */
   readonly location: number
+  startedMs: number
   bounce: AlignedMemory | null
   /** Bytes of the bounce buffer before the run's first byte. */
   headBytes: number
@@ -81,6 +83,9 @@ export class ReadPath implements CompletionTarget {
   #rotten: Piece[] = []
   #collected: Piece[] = []
   #collecting: Job | null = null
+  /** Of the pieces that are collected now. One look at the clock does for all requests of a pass over the rings. */
+  #startedMs = 0
+  #inPass = false
   #jobs = 0
 
   constructor(shell: ReadShell) { this.#shell = shell }
@@ -91,16 +96,22 @@ export class ReadPath implements CompletionTarget {
     const job: Job = { request, stamp, pieces: 1, failed: false }
     this.#jobs++
     this.#collecting = job
+    if (!this.#inPass) this.#startedMs = this.#shell.nowMs()
+    this.#inPass = true
     this.#shell.index.resolve(request.lbaSectors, request.lengthSectors, this.#collect)
     this.#startCollected()
     this.#release(job)
   }
 
+  endPass(): void { this.#inPass = false }
+
   /** The backing was flushed, or the claim has changed: reads that waited for it look again. */
   recheck(): void {
     this.forgetGivenUp()
+    this.endPass()
     for (const request of this.#deferred.splice(0)) this.submit(request)
     for (const piece of this.#rotten.splice(0)) this.#again(piece)
+    this.endPass()
   }
 
   /** What waits, and nobody waits for. */
@@ -113,6 +124,7 @@ export class ReadPath implements CompletionTarget {
 
   #again(piece: Piece): void {
     this.#collecting = piece.job
+    this.#startedMs = this.#shell.nowMs()
     this.#shell.index.resolve(piece.lba, piece.sectors, this.#collect)
     this.#startCollected()
     this.#done(piece)
@@ -124,7 +136,7 @@ export class ReadPath implements CompletionTarget {
       job.pieces++
       this.#collected.push({
         job, source, level, lba: lba + done, sectors: Math.min(PIECE_SECTORS, sectors - done),
-        location: location + done, bounce: null, headBytes: 0, pin: -1, operations: 0, failed: false, suspect: false,
+        location: location + done, startedMs: this.#startedMs, bounce: null, headBytes: 0, pin: -1, operations: 0, failed: false, suspect: false,
       })
     }
   }
@@ -153,6 +165,7 @@ export class ReadPath implements CompletionTarget {
 
   #zero(piece: Piece): void {
     const request = piece.job.request
+    this.#shell.counters.measured.readFrom(SOURCE.zero, piece.sectors * 512)
     if (request.dead) { this.#done(piece); return }
     let skip = this.#offset(piece), left = piece.sectors * 512
     for (let i = 0; i < request.segmentCount && left > 0; i++) {
@@ -210,11 +223,13 @@ export class ReadPath implements CompletionTarget {
 
   #fromRemote(piece: Piece, answer: RemoteRuns): void {
     this.#collecting = piece.job
+    this.#startedMs = this.#shell.nowMs()
     if (answer.trimmed) {
       // The holder has seen a base that hides this log: look again, below it.
       this.#shell.index.resolveBelow(piece.level!, piece.lba, piece.sectors, this.#collect)
     } else {
       this.#shell.counters.remoteRead(answer.host, answer.raw.length)
+      this.#measure(piece, this.#startedMs, answer.raw.length)
       piece.bounce!.bytes.set(answer.raw)
       let lba = piece.lba, source = piece.bounce!.address
       for (let i = 0; i + 1 < answer.runs.length; i += 2) {
@@ -256,7 +271,17 @@ export class ReadPath implements CompletionTarget {
     if (piece.failed) { this.#done(piece); return }
     if (isInRegion(piece) && !this.#isGood(piece)) { this.#distrust(piece); return }
     if (piece.bounce !== null) this.#arrived(piece, piece.bounce.address + piece.headBytes)
+    this.#measure(piece, this.#shell.nowMs(), piece.sectors * 512)
     this.#done(piece)
+  }
+
+  #measure({ source, startedMs }: Piece, nowMs: number, bytes: number): void {
+    const { measured } = this.#shell.counters, us = (nowMs - startedMs) * 1000
+    measured.readFrom(source, bytes)
+    if (source === SOURCE.local) measured.region.read.add(us)
+    else if (source === SOURCE.clean) measured.cache.read.add(us)
+    else if (source === SOURCE.remote) measured.peer.read.add(us)
+    else measured.backing.read.add(us)
   }
 
   #arrived(piece: Piece, address: number): void {
@@ -321,7 +346,9 @@ export class ReadPath implements CompletionTarget {
     this.#bounces.give(piece.bounce)
     piece.bounce = null
     const next = this.#waiting.shift()
-    if (next !== undefined) this.#start(next)
+    if (next === undefined) return
+    next.startedMs = this.#shell.nowMs()
+    this.#start(next)
   }
 
   #release(job: Job): void {

@@ -22,6 +22,8 @@ export class StagedRecord {
   lengthBytes = 0
   /** Where it lies in the region: bytes from its start. */
   offsetBytes = 0
+  /** When it was sent to the region and to every member. */
+  sentMs = 0
   /** An append to the region is under way from this memory. */
   writing = false
   /** It is power-safe where it is stored, without a flush. */

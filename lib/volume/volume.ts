@@ -187,7 +187,7 @@ export class Volume implements GuestVolume {
     this.operations = this.#makeOperations()
     this.standing = new Standing({
       region, driver: this.driver, index: this.index, writes: this.writes, cuts: this.cuts, operations: this.operations, admission: this.#admission, rates: this.#rates, rot: this.#rot,
-      failAfterMs: options.failAfterMs, serving: () => this.#serving, fenced: () => this.#fenced, nowMs: () => shell.nowMs(),
+      requested: options.policy.mode, failAfterMs: options.failAfterMs, serving: () => this.#serving, fenced: () => this.#fenced, nowMs: () => shell.nowMs(),
     })
     this.check = new BackingCheck({
       name: this.name, backing, index: this.index, warn: (m) => shell.warn(m),
@@ -220,6 +220,7 @@ export class Volume implements GuestVolume {
   get id(): string | null { return this.driver.state.claim?.volume ?? null }
   get claim(): Claim | null { return this.driver.state.claim }
   get serving(): boolean { return this.#serving }
+  get maxDirtyAgeMs(): number | null { return this.#options.maxDirtyAgeMs }
   /** The set without this host. */
   get #otherHosts(): readonly string[] { return this.writes.links.map((link) => link.member.host) }
   get frontEnds(): number { return this.#frontEnds.size }
@@ -314,6 +315,7 @@ export class Volume implements GuestVolume {
     if (request.kind === REQUEST_KIND.read) {
       this.counters.guestReads++
       this.counters.guestReadBytes += bytes
+      this.counters.measured.sizes.read.add(bytes)
       this.#reads.submit(request)
     } else if (request.kind === REQUEST_KIND.flush) {
       this.counters.guestFlushes++
@@ -324,11 +326,15 @@ export class Volume implements GuestVolume {
     } else {
       this.counters.guestWrites++
       this.counters.guestWriteBytes += bytes
+      if (request.kind === REQUEST_KIND.write) this.counters.measured.sizes.write.add(bytes)
       this.writes.submit(request)
     }
   }
 
-  endBatch(): void { this.writes.pump() }
+  endBatch(): void {
+    this.#reads.endPass()
+    this.writes.pump()
+  }
 
   setWriteCache(on: boolean): void {
     this.writes.durable = !on || (this.claim?.guest ?? this.#options.guest).durability === 'write'
@@ -497,6 +503,9 @@ export class Volume implements GuestVolume {
     this.#room()
     this.writes.pump()
   }
+
+  /** Since it was proven that the claim is still this host's; null: it is not. */
+  get renewAgeMs(): number | null { return this.#serving ? this.#shell.nowMs() - this.#renewedAtMs : null }
 
   #progressed(): void {
     this.#letInWhoWaits()

@@ -20,6 +20,7 @@ import { limits } from '../limits.js'
 import { native } from 'vhost-user-ts-bindings'
 import { REQUEST_KIND, STATUS, type GuestRequest } from '../ports/guest.js'
 import type { CompletionTarget } from '../ports/io.js'
+import type { ReplicationLag } from '../ports/measures.js'
 import type { Push } from '../ports/peer.js'
 import type { Region } from '../ports/region.js'
 import type { Counters } from './counters.js'
@@ -211,6 +212,7 @@ export class WritePath implements CompletionTarget {
     slot.won = won
     slot.lengthBytes = lengthBytes
     slot.writing = true
+    slot.sentMs = this.#shell.nowMs()
     // In write-through the backing gets a record at once: after a loss of power the log must still have what the backing may
     // show, or a guest reads it there, and loses it with the storage's cache.
     slot.durable = this.#habit.record() || this.durable || epoch.claim.mode === 'write-through'
@@ -248,9 +250,12 @@ export class WritePath implements CompletionTarget {
     slot.writing = false
     const epoch = this.#epoch
     if (result < 0) this.#shell.regionFailed(`append failed with errno ${-result}`)
-    else if (epoch !== null && !this.#frozen) {
-      this.#confirmed(epoch.self, toWon(epoch.start + epoch.log.storedLength))
-      this.#stored(epoch, epoch.self, epoch.log.storedLength)
+    else {
+      this.#shell.counters.measured.region.write.add((this.#shell.nowMs() - slot.sentMs) * 1000)
+      if (epoch !== null && !this.#frozen) {
+        this.#confirmed(epoch.self, toWon(epoch.start + epoch.log.storedLength))
+        this.#stored(epoch, epoch.self, epoch.log.storedLength)
+      }
     }
     if (this.#writing.every((s) => s === undefined)) for (const done of this.#quiescent.splice(0)) done()
   }
@@ -272,6 +277,7 @@ export class WritePath implements CompletionTarget {
     const index = epoch.ledger.indexOf(link.member)
     if (length < epoch.ledger.storedBy(index)) { this.#shell.memberFailed(host, 'has less than it acknowledged before (H33)'); return false }
     this.#confirmed(index, won)
+    this.#measureAnswer(epoch.start + epoch.ledger.storedBy(index), won)
     const first = !link.synced
     if (first) {
       link.synced = true
@@ -285,6 +291,21 @@ export class WritePath implements CompletionTarget {
     link.owesSinceMs = length < epoch.ledger.appended ? this.#shell.nowMs() : null
     if (!this.#frozen) this.#stored(epoch, index, length)
     return first
+  }
+
+  #measureAnswer(after: number, upTo: Won): void {
+    if (upTo <= after) return
+    const nowMs = this.#shell.nowMs(), { write } = this.#shell.counters.measured.peer
+    for (const slot of this.#inFlight) if (slot.won > after && slot.won <= upTo) write.add((nowMs - slot.sentMs) * 1000)
+  }
+
+  /** How far each of the other members is behind. */
+  get lags(): ReplicationLag[] {
+    const epoch = this.#epoch, nowMs = this.#shell.nowMs()
+    if (epoch === null) return []
+    return this.#links.map(({ member, owesSinceMs }) => ({
+      host: member.host, records: epoch.ledger.appended - epoch.ledger.storedBy(epoch.ledger.indexOf(member)), owesMs: owesSinceMs === null ? 0 : nowMs - owesSinceMs,
+    }))
   }
 
   #stored(epoch: EpochLog, index: number, length: number): void {

@@ -15,7 +15,7 @@ const rowsUnder = (heading: string): Row[] => {
 }
 
 const SECTIONS: Readonly<Record<string, z.ZodObject>> = {
-  '[host]': schemas.hostSchema, '[region]': schemas.regionSchema, '[replication]': schemas.replicationSchema, '[cluster]': schemas.clusterSchema, '[[peer]]': schemas.peerSchema,
+  '[host]': schemas.hostSchema, '[region]': schemas.regionSchema, '[replication]': schemas.replicationSchema, '[cluster]': schemas.clusterSchema, '[http]': schemas.httpSchema, '[[peer]]': schemas.peerSchema,
   '[timing]': schemas.timingSchema, '[fence]': schemas.fenceSchema, '[[volume]]': schemas.volumeSchema, '[danger_zone]': schemas.dangerSchema,
   '[danger_zone.backing.VOLUME]': schemas.dangerousBackingSchema,
 }

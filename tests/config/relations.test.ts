@@ -83,6 +83,16 @@ const cases: Readonly<Record<string, readonly (readonly [text: string, ...proble
       'volume[v].backing = "/san/w" is volume[w].backing already; each needs a path of its own'],
     [HOST + PEERS + blockdev('v', 'driver = "qcow2", file = { driver = "file", filename = "/san/v" }', CLAIMS)],
   ],
+  'what others can reach asks for a token, and TLS has both halves': [
+    [`${HOST}[http]\n`],
+    [`${HOST}[http]\nlisten = "[::1]:7480"\n`],
+    [`${HOST}[http]\nlisten = "localhost:7480"\n`],
+    [`${HOST}[http]\nlisten = "10.0.0.7:7480"\ntoken_file = "/etc/token"\ncertificate = "/c"\nkey = "/k"\n`],
+    [`${HOST}[http]\nlisten = "0.0.0.0:7480"\n`, 'http.token_file is missing; http.listen = "0.0.0.0:7480" can be reached from elsewhere, and whoever reaches it sees everything'],
+    [`${HOST}[http]\nlisten = "127.0.0.1.example.org:7480"\n`, 'http.token_file is missing; http.listen = "127.0.0.1.example.org:7480" can be reached from elsewhere, and whoever reaches it sees everything'],
+    [`${HOST}[http]\ncertificate = "/c"\n`, 'http.key is missing; TLS needs both'],
+    [`${HOST}[http]\nkey = "/k"\n`, 'http.certificate is missing; TLS needs both'],
+  ],
   'socket paths are counted in bytes': [
     [HOST + PEERS + volume('v', '', '/san/v', `/${'s'.repeat(94)}`)],
     [HOST + PEERS + volume('v', '', '/san/v', `/${'é'.repeat(48)}`), `volume[v].socket = "/${'é'.repeat(48)}" must be a path of at most 95 bytes, not 97 (unix sockets allow no more)`],

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { ControlClient } from '../../lib/control/client.js'
 import { ControlServer } from '../../lib/control/server.js'
 import { EXIT, Failure } from '../../lib/core/failure.js'
-import { FakeHost, hostStatus } from './fake-host.js'
+import { FakeHost, fakeFigures, hostStatus } from './fake-host.js'
 
 function socketPath(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'hf-client-'))
@@ -15,7 +15,7 @@ function socketPath(t: Test): string {
 }
 
 async function daemon(t: Test): Promise<{ client: ControlClient; host: FakeHost }> {
-  const path = socketPath(t), host = new FakeHost(), server = new ControlServer(path, host)
+  const path = socketPath(t), host = new FakeHost(), server = new ControlServer(path, host, fakeFigures)
   await server.start()
   t.teardown(() => server.stop())
   return { client: new ControlClient(path), host }

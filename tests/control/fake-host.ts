@@ -1,8 +1,12 @@
 /** A host as the control API sees it, with what a test wants it to say. */
 import { Failure } from '../../lib/core/failure.js'
+import type { HistogramCounts } from '../../lib/core/log-histogram.js'
+import { exposition } from '../../lib/metrics/exposition.js'
+import { Figures } from '../../lib/metrics/figures.js'
 import type {
   CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
 } from '../../lib/ports/control.js'
+import type { HostMeasures, VolumeMeasures } from '../../lib/ports/measures.js'
 
 export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => ({
   name: 'db01', id: 'f2f62f22-1111-4222-8333-123456789abc', socket: '/run/db01.sock', backing: '/san/db01.raw', phase: 'serving', reason: null,
@@ -12,7 +16,7 @@ export const volumeStatus = (over: Partial<VolumeStatus> = {}): VolumeStatus => 
   outlook: { dirtyAgeMs: 0, drainedInMs: 1500, fullInMs: 60_000, frozenAt: null, frozenForMs: null, freezeBroken: null },
   counters: {
     guestReads: 10, guestWrites: 20, guestFlushes: 5, guestReadBytes: 40960, guestWriteBytes: 81920, guestErrors: 0, records: 20, recordBytes: 163840,
-    backingReadBytes: 4096, backingWriteBytes: 40960, backingErrors: 0, rottenBlocks: 0, cleanReadBytes: 0, filledBytes: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},
+    backingReadBytes: 4096, backingWriteBytes: 40960, journalBytes: 0, backingErrors: 0, rottenBlocks: 0, cleanReadBytes: 0, filledBytes: 0, regionReadBytes: 36864, remoteReads: 0, remoteReadBytes: 0, remoteReadsByHost: {},
     cuts: 2, pacedMs: 0, claimChanges: 1,
   },
   ...over,
@@ -132,3 +136,25 @@ export class FakeHost implements HostControl {
     return flush === undefined ? Promise.reject(new Failure(64, `no volume ${volume} on this host`)) : flush(progress)
   }
 }
+
+const histogram = (...counts: number[]): HistogramCounts => ({ first: 4, counts: [...counts, ...Array.from({ length: 23 - counts.length }, () => 0)], sum: counts.reduce((sum, n, i) => sum + n * 2 ** (i + 4), 0) })
+
+export const volumeMeasures = (over: Partial<VolumeMeasures> = {}): VolumeMeasures => ({
+  name: 'db01', domain: 'vm17', copiesRequested: 1, logBytes: 2 ** 24, maxDirtyAgeMs: null,
+  latencies: [
+    { source: 'guest', op: 'read', us: histogram(0, 10) }, { source: 'guest', op: 'write', us: histogram(0, 0, 20) }, { source: 'guest', op: 'flush', us: histogram(0, 0, 0, 5) },
+    { source: 'cache', op: 'read', us: histogram(9) }, { source: 'backing', op: 'read', us: histogram(0, 0, 0, 0, 0, 1) }, { source: 'backing', op: 'write', us: histogram(0, 0, 0, 0, 0, 0, 7) },
+    { source: 'region', op: 'write', us: histogram(0, 20) }, { source: 'peer', op: 'write', us: histogram(0, 0, 20) },
+  ],
+  sizes: { read: { first: 9, counts: [0, 0, 0, 10, 0], sum: 40960 }, write: { first: 9, counts: [0, 0, 0, 20, 0], sum: 81920 } },
+  readBytes: { log: 20480, cache: 16384, peer: 0, backing: 4096, zero: 0 }, lags: [{ host: 'hv09', records: 2, owesMs: 3 }], inFlight: 4, oldestMs: 12, renewAgeMs: 500, ...over,
+})
+
+export const hostMeasures = (over: Partial<HostMeasures> = {}): HostMeasures => ({
+  atMs: 5000, status: hostStatus(), volumes: [volumeMeasures()],
+  process: { startedMs: 1_800_000_000_000, cpuMs: 1500, residentBytes: 2 ** 27, loopDelayMs: { p50: 0.1, p99: 2, max: 4 }, longestDelaysUs: histogram(1) },
+  certificateEndsMs: 1_900_000_000_000, suppressedLines: 3,
+  events: [{ number: 7, time: '2026-01-02T03:04:05.678Z', level: 'warn', component: 'db01', message: 'hv09 is left out: no answer for 5000 ms' }], ...over,
+})
+
+export const fakeFigures = new Figures(hostMeasures, exposition)

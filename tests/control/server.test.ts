@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { ControlServer } from '../../lib/control/server.js'
 import { EXIT, Failure } from '../../lib/core/failure.js'
 import { until } from '../../fixtures/lab/workspace.js'
-import { FakeHost, hostStatus } from './fake-host.js'
+import { FakeHost, fakeFigures, hostStatus } from './fake-host.js'
 
 interface Reply { readonly status: number; readonly lines: readonly unknown[] }
 
@@ -29,7 +29,7 @@ function directory(t: Test): string {
 
 async function started(t: Test, host = new FakeHost()): Promise<{ socket: string; host: FakeHost; server: ControlServer }> {
   const socket = join(directory(t), 'control.sock')
-  const server = new ControlServer(socket, host)
+  const server = new ControlServer(socket, host, fakeFigures)
   await server.start()
   t.teardown(() => server.stop())
   return { socket, host, server }
@@ -151,7 +151,7 @@ t.test('the socket is for owner and group, and nothing else is left in its direc
 
 t.test('a socket that somebody answers on is not taken, and survives the refused one\'s stop', async (t) => {
   const { socket } = await started(t)
-  const second = new ControlServer(socket, new FakeHost())
+  const second = new ControlServer(socket, new FakeHost(), fakeFigures)
   await t.rejects(second.start(), { exitCode: EXIT.unsafe, message: `another daemon answers on ${socket}; stop it, or give this one another host.control_socket` })
   await second.stop()
   t.match(await call(socket, 'GET', '/v1/status'), { status: 200 })
@@ -164,19 +164,19 @@ t.test('a dead socket is replaced, anything else is not', async (t) => {
   renameSync(`${socket}.old`, socket)
   await new Promise((resolve) => dead.close(resolve))
   t.ok(statSync(socket).isSocket(), 'as a killed daemon leaves it')
-  const server = new ControlServer(socket, new FakeHost())
+  const server = new ControlServer(socket, new FakeHost(), fakeFigures)
   t.teardown(() => server.stop())
   await server.start()
   t.match(await call(socket, 'GET', '/v1/status'), { status: 200 })
   writeFileSync(`${socket}.txt`, 'precious')
-  await t.rejects(new ControlServer(`${socket}.txt`, new FakeHost()).start(), { exitCode: EXIT.config, message: /is there already and no socket/ })
+  await t.rejects(new ControlServer(`${socket}.txt`, new FakeHost(), fakeFigures).start(), { exitCode: EXIT.config, message: /is there already and no socket/ })
   t.equal(readFileSync(`${socket}.txt`, 'utf8'), 'precious')
 })
 
 t.test('a predecessor that stops late leaves its successor\'s socket alone', async (t) => {
   const { socket, server } = await started(t)
   rmSync(socket)
-  const successor = new ControlServer(socket, new FakeHost())
+  const successor = new ControlServer(socket, new FakeHost(), fakeFigures)
   t.teardown(() => successor.stop())
   await successor.start()
   await server.stop()
@@ -185,10 +185,10 @@ t.test('a predecessor that stops late leaves its successor\'s socket alone', asy
 
 t.test('the socket\'s directory is made; where that is impossible, one sentence', async (t) => {
   const path = directory(t)
-  const server = new ControlServer(join(path, 'run/holdfast/control.sock'), new FakeHost())
+  const server = new ControlServer(join(path, 'run/holdfast/control.sock'), new FakeHost(), fakeFigures)
   t.teardown(() => server.stop())
   await server.start()
   writeFileSync(join(path, 'file'), '')
   const socket = join(path, 'file/control.sock')
-  await t.rejects(new ControlServer(socket, new FakeHost()).start(), { exitCode: EXIT.config, message: new RegExp(`^cannot listen on host.control_socket ${socket}: `) })
+  await t.rejects(new ControlServer(socket, new FakeHost(), fakeFigures).start(), { exitCode: EXIT.config, message: new RegExp(`^cannot listen on host.control_socket ${socket}: `) })
 })

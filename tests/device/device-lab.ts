@@ -7,7 +7,7 @@ import {
   EMPTY, addressPayload, memoryTablePayload, ringFdPayload, statePayload, u64Payload, type RegionPlace,
 } from '../../lib/client/payloads.js'
 import { serveDevice, type DeviceServer } from '../../lib/device/server.js'
-import type { Geometry } from '../../lib/ports/guest.js'
+import type { Geometry, GuestTimes } from '../../lib/ports/guest.js'
 import { FEATURE, MESSAGE, PROTOCOL_FEATURE } from '../../lib/vhost/protocol.js'
 import { Workspace, sleep, until } from '../../fixtures/lab/workspace.js'
 import { MemoryVolume } from './memory-volume.js'
@@ -108,12 +108,13 @@ export interface DeviceLab {
   frontEnd(options?: { start?: boolean; size?: number; features?: bigint }): Promise<RawFrontEnd>
 }
 
-export function deviceLab(t: Test, geometry: Partial<Geometry> = {}): DeviceLab {
+export function deviceLab(t: Test, geometry: Partial<Geometry> = {}, times?: GuestTimes): DeviceLab {
   const work = new Workspace('device'), volume = new MemoryVolume(geometry), path = work.file('s')
   const infos: string[] = [], warnings: string[] = [], frontEnds: RawFrontEnd[] = []
   let guestErrors = 0
   const server = serveDevice({
     name: 'disk', volume, socket: { path }, info: (m) => infos.push(m), warn: (m) => warnings.push(m), guestError: () => { guestErrors++ },
+    ...(times === undefined ? {} : { times }),
   })
   t.teardown(async () => {
     for (const frontEnd of frontEnds) frontEnd.free()

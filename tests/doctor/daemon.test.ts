@@ -6,11 +6,11 @@ import { loadConfig } from '../../lib/config/load.js'
 import { VERSION } from '../../lib/daemon/version.js'
 import { checkDaemon } from '../../lib/doctor/daemon.js'
 import { workDirectory } from '../cli/holdfast.js'
-import { FakeHost, hostStatus } from '../control/fake-host.js'
+import { FakeHost, fakeFigures, hostStatus } from '../control/fake-host.js'
 import { written } from './lab.js'
 
 t.test('a daemon that is another one, an older one, or was started before the configuration was changed', async (t) => {
-  const directory = workDirectory(t), config = loadConfig(written(directory)), host = new FakeHost(), server = new ControlServer(join(directory, 'ctl'), host)
+  const directory = workDirectory(t), config = loadConfig(written(directory)), host = new FakeHost(), server = new ControlServer(join(directory, 'ctl'), host, fakeFigures)
   t.match(await checkDaemon(config), { runs: false, findings: [{ level: 'ok', text: 'not running' }] })
   await server.start()
   t.teardown(() => server.stop())

@@ -11,7 +11,7 @@ import { EXIT } from '../../lib/core/failure.js'
 import { diskXml } from '../../lib/libvirt/disk-xml.js'
 import { hook } from '../../lib/libvirt/hook.js'
 import { FLAG, MESSAGE, encodeMessage } from '../../lib/vhost/protocol.js'
-import { FakeHost, hostStatus, volumeStatus } from '../control/fake-host.js'
+import { FakeHost, fakeFigures, hostStatus, volumeStatus } from '../control/fake-host.js'
 
 const domain = (...sockets: readonly string[]): string => `<domain><devices>${sockets.map((socket, i) => diskXml({ socket, target: `vd${'abc'[i]!}`, queues: null })).join('')}</devices></domain>`
 
@@ -33,7 +33,7 @@ function lab(t: Test, ...volumes: readonly string[]): Lab {
 }
 
 async function daemon(t: Test, { folder, host }: Lab): Promise<void> {
-  const server = new ControlServer(join(folder, 'ctl'), host)
+  const server = new ControlServer(join(folder, 'ctl'), host, fakeFigures)
   await server.start()
   t.teardown(() => server.stop())
 }

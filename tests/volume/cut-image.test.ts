@@ -86,8 +86,10 @@ class Slow {
 
 t.test('a sweep brings all of it to the backing, stops where it may not write, and goes on', async (t) => {
   const { image, want } = await loaded(t), slow = new Slow(image), sampler = new CutSampler(crc)
-  let allowed = 5, bytes = 0
-  const sweep = new CutSweep({ backing: slow as unknown as Backing, sampler, mayWrite: () => allowed-- > 0, wrote: (n) => { bytes += n } }, image)
+  let allowed = 5, bytes = 0, now = 0
+  const took: number[] = []
+  const wrote = (n: number, ms: number): void => { bytes += n; took.push(ms) }
+  const sweep = new CutSweep({ backing: slow as unknown as Backing, sampler, nowMs: () => ++now, mayWrite: () => allowed-- > 0, wrote }, image)
   const first = sweep.run()
   await slow.end()
   await first
@@ -98,6 +100,8 @@ t.test('a sweep brings all of it to the backing, stops where it may not write, a
   await second
   t.ok(sweep.done)
   t.equal(bytes, want.size * 512 + 16 * 512)
+  t.equal(took.length, image.lba.length)
+  t.ok(took.every((ms) => ms > 0), 'how long each write took')
   for (const [lba, content] of want) if (!slow.disk.get(lba)!.equals(content)) t.fail(`sector ${lba}`)
   for (const { lba, sectors, crc: sum } of sampler.samples) {
     t.equal(crc(Buffer.concat(Array.from({ length: sectors }, (_, s) => slow.disk.get(lba + s)!)), 0), sum, 'a sample is what was written')
@@ -107,7 +111,7 @@ t.test('a sweep brings all of it to the backing, stops where it may not write, a
 t.test('an error ends it when nothing is outstanding any more', async (t) => {
   const { image } = await loaded(t), slow = new Slow(image)
   slow.failAt = 2
-  const sweep = new CutSweep({ backing: slow as unknown as Backing, sampler: new CutSampler(crc), mayWrite: () => true, wrote: () => undefined }, image)
+  const sweep = new CutSweep({ backing: slow as unknown as Backing, sampler: new CutSampler(crc), mayWrite: () => true, nowMs: () => 0, wrote: () => undefined }, image)
   const run = sweep.run()
   run.catch(() => undefined)
   await slow.end()
