@@ -1,5 +1,5 @@
 # make run and make test install what is missing, build, and go. Everything else is a part of them.
-.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 soak asan test-asan fuzz crash-test sim mutants model bench clean help
+.PHONY: all build native setup setup-test guest guest-fio run test test-qemu10 test-deb soak deb asan test-asan fuzz crash-test sim mutants model bench clean help
 .NOTPARALLEL:
 all: build
 
@@ -10,6 +10,8 @@ help:
 	@echo 'make test-qemu10  the tests that boot guests with the QEMU 10 of Debian'\''s backports, fetched beside the installed one'
 	@echo 'make soak      what takes minutes: 300 kills under a client that checks everything, 100 under fio in a guest; no storage for 90 s;'
 	@echo '               three rounds of hosts that die, are cut off, and come back'
+	@echo 'make deb       the Debian package, in build/deb: the program, its unit, man pages, completion; the same tree gives the same bytes'
+	@echo 'make test-deb  its test: installed, used and purged in a minimal Debian, which is fetched once from the mirror that apt uses'
 	@echo 'make           builds only: the native shim, and TypeScript to dist/'
 	@echo 'make setup     installs the Debian and npm packages that are missing, and fetches the guest'\''s kernel'
 	@echo 'make asan      the native shim with AddressSanitizer and UBSan'
@@ -55,6 +57,13 @@ test: setup-test build guest guest-fio
 test-qemu10: setup-test build guest guest-fio
 	@fixtures/setup/qemu10.sh
 	@PATH="$(CURDIR)/build/qemu10/bin:$$PATH" node --enable-source-maps dist/fixtures/setup/run-tests.js tests/guest/ tests/e2e/
+
+deb: setup build
+	@packaging/build-deb.sh
+
+test-deb: setup-test build
+	@fixtures/setup/debian-tree.sh
+	@node --enable-source-maps dist/fixtures/setup/run-tests.js tests/packaging/
 
 soak: setup-test build guest guest-fio
 	@for seed in 1 2 3; do KILLS=100 SEED=$$seed node --enable-source-maps dist/fixtures/setup/run-tests.js e2e/killed-often || exit 1; done

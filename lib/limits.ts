@@ -150,16 +150,24 @@ export const limits = {
   lossReasonCharacters: 200,
   /** Draining at a clean stop. */
   stopTimeoutMs: 30_000,
+  /** Everything else of a clean stop; then the process ends as it is. */
+  stopRestMs: 15_000,
+  /** What the service manager is told: how often its line is looked at, and for how long a start that goes on may take more. */
+  serviceStatusMs: 2000,
+  serviceExtendMs: 60_000,
   /** A connection that is silent for this long is dead, and how often a lost one is dialed again. */
   peerIdleMs: 6000,
   dialRetryMinMs: 50,
   dialRetryMaxMs: 2000,
+  /** The same refusal of a connection is said once in so long, of so many different ones. */
+  refusalQuietMs: 60_000,
+  refusalsMax: 64,
   requestsInFlightMax: 256,
   /** Bytes handed to a peer's socket and not yet acknowledged. */
   peerWindowBytes: 64 * MIB,
   /**
    * The control API: an answer that is ready at once, silence between two lines of a long one, requests at a time, and
-   * the largest answer a command reads.
+   * the largest answer a command reads; a volume that is added, as JSON, and how long its image may take to open.
    */
   controlAnswerMs: 5000,
   controlSilenceMs: 30_000,
@@ -193,6 +201,8 @@ export const limits = {
   /** How often the delay of the event loop is looked at, and over how long it is summed up. */
   loopDelayMs: 20,
   loopWindowMs: 1000,
+  controlSectionBytesMax: 64 * KIB,
+  controlAddMs: 60_000,
   /** Extents in one map or read answer. */
   readBytesMax: 1 * MIB,
   mapExtentsMax: 8192,

@@ -4,7 +4,7 @@ import { createLogger } from '../control/log.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { startBlk } from '../daemon/blk.js'
 import { limits } from '../limits.js'
-import type { BlkArguments } from './program.js'
+import type { BlkArguments } from './commands/blk.js'
 import { progressLine } from './progress.js'
 import { untilStopped } from './run.js'
 

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { addHost, formatLease, readLease, type LeaseSummary } from '../claim/lease-format.js'
 import { formatBytes } from '../config/units.js'
-import type { ClaimsFormatArguments } from './program.js'
+import type { ClaimsFormatArguments } from './commands/claims.js'
 
 const say = (lease: LeaseSummary, json: boolean): void => {
   process.stdout.write(json ? `${JSON.stringify(lease)}\n`

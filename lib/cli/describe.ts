@@ -17,7 +17,7 @@ export function describeHost(host: HostStatus): string {
       ...members(host.members),
       ...host.peers.map((peer): Row => [`peer ${peer.host}`, `${connection(peer)}, ${peer.address}${peer.faultDomain === null ? '' : `, in ${peer.faultDomain}`}`]),
     ]),
-    ...host.volumes.map((volume) => block(title(volume), volumeRows(volume, domainsOf(host)))),
+    ...host.volumes.map((volume) => describeVolume(volume, host)),
   ]
   blocks.push(...host.waiting.map(({ name, socket, reason }) => block(`volume ${name}: WAITS FOR ITS STORAGE, ${reason}`, [['socket', `${socket}, once it is there`]])))
   if (host.volumes.length + host.waiting.length === 0) blocks.push('no volumes on this host')
@@ -26,6 +26,23 @@ export function describeHost(host: HostStatus): string {
       [r.volume.slice(0, 8), `epoch ${r.epoch}: ${counted(r.records, 'record')}, ${formatBytes(r.bytes)}`])))
   }
   return `${blocks.join('\n\n')}\n`
+}
+
+export const describeVolume = (volume: VolumeStatus, host: HostStatus): string => block(title(volume), volumeRows(volume, domainsOf(host)))
+
+/** A line for each volume, its columns in line. Ends with a newline. */
+export function describeVolumes({ volumes, waiting }: HostStatus): string {
+  if (volumes.length + waiting.length === 0) return 'no volumes on this host\n'
+  const rows = [
+    ['NAME', 'PHASE', 'OWNER', 'POLICY', 'DIRTY', 'GUEST', 'SOCKET'],
+    ...volumes.map((v) => [
+      v.name, v.phase === 'failed' ? 'FAILED' : v.phase, v.owner ?? '-', v.phase === 'serving' ? `${v.policy.effective}${v.policy.reason === null ? '' : ' (!)'}` : `(${v.policy.requested})`,
+      formatBytes(v.dirtyBytes), v.frontEnds === 0 ? '-' : 'connected', v.socket,
+    ]),
+    ...waiting.map(({ name, socket }) => [name, 'WAITS FOR ITS STORAGE', '-', '-', '-', '-', socket]),
+  ]
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
+  return rows.map((row) => `${row.map((text, column) => text.padEnd(widths[column]!)).join('  ').trimEnd()}\n`).join('')
 }
 
 /** Labels are padded to the longest of the block, so that the eye finds the column. */

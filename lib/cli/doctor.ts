@@ -3,7 +3,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { examine } from '../doctor/doctor.js'
 import type { Finding } from '../doctor/finding.js'
 import { counted } from './describe.js'
-import type { DoctorArguments } from './program.js'
+import type { DoctorArguments } from './commands/doctor.js'
 
 export async function doctor(options: DoctorArguments): Promise<void> {
   const findings = await examine(options.config), failed = findings.filter(({ level }) => level === 'fail').length

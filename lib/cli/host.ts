@@ -2,11 +2,12 @@
 import { formatDuration } from '../config/units.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { StopAnswer } from '../ports/control.js'
-import type { ControlArguments, CopiesArguments, MaintenanceArguments } from './program.js'
-import { controlOf, progressOf } from './status.js'
+import type { CopiesArguments, MaintenanceArguments } from './commands/host.js'
+import type { ControlArguments } from './commands/options.js'
+import { controlOf, progressOf, readerOf } from './status.js'
 
 export async function okToStop(options: ControlArguments): Promise<void> {
-  const answer = await controlOf(options).okToStop()
+  const answer = await readerOf(options).okToStop()
   report(options, answer, answer, `${answer.host} may be stopped`)
 }
 

@@ -3,7 +3,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { PlainFile } from '../io/plain-file.js'
 import { surveyRegion, type RegionSurvey, type SurveyedLog } from '../region/survey.js'
 import { describeRegion, regionAsJson } from './describe-region.js'
-import type { InspectArguments } from './program.js'
+import type { InspectArguments } from './commands/inspect.js'
 import { progressLine } from './progress.js'
 
 export async function inspect(path: string, options: InspectArguments): Promise<void> {

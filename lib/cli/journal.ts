@@ -6,7 +6,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { decideRound } from '../core/journal-round.js'
 import { applyJournal, checkJournal, isPending, newestJournal, type FoundJournal } from '../journal/recovery.js'
 import { removeSlots, slotPaths } from '../journal/file-slots.js'
-import type { JournalArguments } from './program.js'
+import type { JournalArguments } from './commands/journal.js'
 import { progressLine } from './progress.js'
 
 const found = (stem: string): FoundJournal | null => newestJournal(slotPaths(stem).filter((path) => existsSync(path)))

@@ -8,8 +8,8 @@ import { EXIT, Failure } from '../core/failure.js'
 import { adding, revoking, type MembersEdit } from '../core/members.js'
 import { limits } from '../limits.js'
 import type { PeerChange, PeerList } from '../ports/control.js'
-import type { PeerAddArguments, PeerArguments, PeerRevokeArguments } from './program.js'
-import { controlOf } from './status.js'
+import type { PeerAddArguments, PeerArguments, PeerRevokeArguments } from './commands/peer.js'
+import { controlOf, readerOf } from './status.js'
 
 const CHANGED = `the daemons follow within ${limits.membersPollMs / 1000} s`
 
@@ -32,10 +32,31 @@ export async function revoke(name: string, options: PeerRevokeArguments): Promis
   report(options, change, change.changed ? `${name} is revoked (generation ${change.generation}); ${CHANGED}` : `${name} was revoked before`)
 }
 
+const known = (options: PeerArguments): Promise<PeerList> => options.store === undefined ? readerOf(options).peers() : listThere(options.store)
+
+export async function show(name: string, options: PeerArguments): Promise<void> {
+  refuseName(name)
+  const found = await known(options), host = found.hosts.find((each) => each.name === name)
+  if (host === undefined) throw new Failure(EXIT.usage, `${name} does not belong to the cluster; there are: ${found.hosts.map((each) => each.name).join(', ') || 'none'}`)
+  process.stdout.write(options.json ? `${JSON.stringify(host, null, 2)}\n` : describePeer(host))
+  if (found.problem !== null) throw staleList(found.problem)
+}
+
+const staleList = (problem: string): Failure => new Failure(EXIT.unreachable, `what is shown is what the daemon knew last: ${problem}`)
+
+/** Ends with a newline. */
+function describePeer(host: PeerList['hosts'][number]): string {
+  const rows = [
+    ['address', host.address], ['state', host.revoked ? 'REVOKED' : host.connected === null ? 'this host, or none was asked' : host.connected ? 'connected' : 'NOT CONNECTED'],
+    ['domain', host.faultDomain ?? '-'], ['region', host.incarnation ?? 'not known'], ...(host.onlyConfigured ? [['listed', 'only in the configuration here']] : []),
+  ]
+  return `host ${host.name}\n${rows.map(([label, text]) => `  ${label!.padEnd(7)}  ${text}\n`).join('')}`
+}
+
 export async function list(options: PeerArguments): Promise<void> {
-  const found = options.store === undefined ? await controlOf(options).peers() : await listThere(options.store)
+  const found = await known(options)
   process.stdout.write(options.json ? `${JSON.stringify(found, null, 2)}\n` : describePeers(found))
-  if (found.problem !== null) throw new Failure(EXIT.unreachable, `what is shown is what the daemon knew last: ${found.problem}`)
+  if (found.problem !== null) throw staleList(found.problem)
 }
 
 function refuseName(name: string): void {

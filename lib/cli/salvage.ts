@@ -4,7 +4,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
 import { salvage as run, type SalvagedRegion, type SalvageResult } from '../salvage/salvage.js'
 import { describeFinding } from './describe-region.js'
-import type { SalvageArguments } from './program.js'
+import type { SalvageArguments } from './commands/salvage.js'
 import { progressLine } from './progress.js'
 
 export async function salvage({ region, backing, out, volume, claim, dryRun, progress, json }: SalvageArguments): Promise<void> {

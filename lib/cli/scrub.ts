@@ -3,7 +3,8 @@ import { formatBytes } from '../config/units.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { HostStatus, LogDamage, ScrubResult, ScrubbedLog, VerifyResult } from '../ports/control.js'
 import { counted } from './describe.js'
-import type { ProgressArguments, ScrubArguments } from './program.js'
+import type { ProgressArguments } from './commands/options.js'
+import type { ScrubArguments } from './commands/scrub.js'
 import { controlOf, progressOf } from './status.js'
 
 const MIB = 2 ** 20

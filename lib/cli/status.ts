@@ -1,4 +1,5 @@
 /** `holdfast status` and what `holdfast volume` does. */
+import { accessSync, constants } from 'node:fs'
 import { formatBytes, formatDuration } from '../config/units.js'
 import { loadConfig } from '../config/load.js'
 import { hostSchema } from '../config/schema.js'
@@ -6,22 +7,44 @@ import { ControlClient } from '../control/client.js'
 import { EXIT, Failure } from '../core/failure.js'
 import type { CacheAction, Progress, VolumeChoice } from '../ports/control.js'
 import { describeHost } from './describe.js'
-import type { ControlArguments, DiscardArguments, FlushArguments, FreezeArguments, ProgressArguments } from './program.js'
+import type { ControlArguments, ProgressArguments } from './commands/options.js'
+import type { DiscardArguments, FlushArguments, FreezeArguments } from './commands/volume.js'
 import { progressLine } from './progress.js'
+
+/** Where the packaged configuration has it. */
+const STATUS_SOCKET = '/run/holdfast/status.sock'
+const defaults = () => hostSchema.parse({ name: 'localhost' })
 
 export function controlOf({ control, config }: ControlArguments): ControlClient {
   if (control !== undefined) return new ControlClient(control)
   if (config !== undefined) return new ControlClient(loadConfig(config).host.control_socket)
-  return new ControlClient(hostSchema.parse({ name: 'localhost' }).control_socket)
+  return new ControlClient(defaults().control_socket)
+}
+
+/** For what only shows: by the other socket, where this user may not use the first. */
+export function readerOf(options: ControlArguments): ControlClient {
+  const { control, config } = options
+  if (control !== undefined) return controlOf(options)
+  const { control_socket: operators, status_socket: readers } = config === undefined ? { ...defaults(), status_socket: STATUS_SOCKET } : loadConfig(config).host
+  return readers !== undefined && !mayUse(operators) && mayUse(readers) ? new ControlClient(readers) : new ControlClient(operators)
+}
+
+function mayUse(socket: string): boolean {
+  try {
+    accessSync(socket, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 export async function status(options: ControlArguments): Promise<void> {
-  const host = await controlOf(options).status()
+  const host = await readerOf(options).status()
   process.stdout.write(options.json ? `${JSON.stringify(host, null, 2)}\n` : describeHost(host))
 }
 
 export const progressOf = (options: ProgressArguments, what: string): Progress => options.progress ? progressLine(what) : () => undefined
-const print = (options: ControlArguments, result: unknown, text: string): void => void process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${text}\n`)
+export const print = (options: ControlArguments, result: unknown, text: string): void => void process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${text}\n`)
 
 export async function flush(name: string, options: FlushArguments): Promise<void> {
   const result = await controlOf(options).flush(name, options.to ?? null, progressOf(options, `flushing ${name}`))

@@ -1,7 +1,7 @@
 /** `holdfast volume takeover`. */
 import { EXIT, Failure } from '../core/failure.js'
 import type { TakeoverResult } from '../ports/control.js'
-import type { TakeoverArguments } from './program.js'
+import type { TakeoverArguments } from './commands/volume.js'
 import { controlOf } from './status.js'
 
 export async function takeover(name: string, options: TakeoverArguments): Promise<void> {

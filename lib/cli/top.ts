@@ -4,7 +4,7 @@ import type { ControlClient } from '../control/client.js'
 import { EXIT, Failure } from '../core/failure.js'
 import { ratesBetween, type HostRates } from '../live/rates.js'
 import type { HostMeasures } from '../ports/measures.js'
-import type { ControlArguments } from './program.js'
+import type { ControlArguments } from './commands/options.js'
 import { controlOf } from './status.js'
 import { topScreen } from './top-screen.js'
 

@@ -82,6 +82,8 @@ function paths({ host, region, volume }: HostConfig, add: Add): void {
   }
   claim('region.path', region.path)
   socket('host.control_socket', host.control_socket)
+  if (host.status_socket !== undefined) socket('host.status_socket', host.status_socket)
+  add(host.status_group !== undefined && host.status_socket === undefined, 'host.status_group needs host.status_socket')
   const names = new Set<string>()
   for (const v of volume) {
     add(names.has(v.name), `volume[${v.name}] is there twice`)

@@ -37,12 +37,20 @@ const hostId = pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be a host id: small le
 const givenName = pattern(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a name: letters, digits, ".", "_" and "-", at most 64, the first a letter or digit')
 const copies = `must be a whole number from 0 to ${limits.copiesMax}`
 const iops = 'must be a whole number from 1 to 10000000'
+const account = pattern(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/, 'must be the name or number of a user or group')
+const mode = pattern(/^0?[0-7]{3}$/, 'must be a file mode, like "0660"').transform((text) => Number.parseInt(text, 8))
 const fraction = 'must be a number from 0 to 1'
 
 export const hostSchema = z.strictObject({
   name: hostId,
   fault_domain: givenName.optional(),
   control_socket: path.default('/run/holdfast/control.sock'),
+  control_group: account.optional(),
+  status_socket: path.optional(),
+  status_group: account.optional(),
+  socket_user: account.optional(),
+  socket_group: account.optional(),
+  socket_mode: mode.optional(),
   low_latency: flag.default(false),
 })
 
@@ -95,6 +103,9 @@ export const volumeSchema = z.strictObject({
   name: givenName,
   backing,
   socket: path,
+  socket_user: account.optional(),
+  socket_group: account.optional(),
+  socket_mode: mode.optional(),
   claims: path.optional(),
   policy: z.enum(['write-back', 'write-through']).default('write-back'),
   copies: z.number({ error: copies }).int(copies).min(0, copies).max(limits.copiesMax, copies).default(1),

@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { EXIT, Failure, type ExitCode } from '../core/failure.js'
 import { limits } from '../limits.js'
-import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeAdded, VolumeChoice, VolumeRemoved } from '../ports/control.js'
 import type { HostMeasures } from '../ports/measures.js'
 
 interface ErrorBody { readonly error: string; readonly exitCode: ExitCode }
@@ -24,6 +24,13 @@ export class ControlClient {
   resize(volume: string): Promise<ResizeResult> {
     return this.#ask('POST', `${volumePath(volume)}/resize`, limits.resizeTimeoutMs + limits.controlAnswerMs)
   }
+
+  /** `section`: a [[volume]] of the configuration. */
+  addVolume(volume: string, section: Readonly<Record<string, unknown>>): Promise<VolumeAdded> {
+    return this.#ask('PUT', volumePath(volume), limits.controlAddMs, JSON.stringify(section))
+  }
+
+  removeVolume(volume: string, progress: Progress): Promise<VolumeRemoved> { return this.#follow(volumePath(volume), progress, 'DELETE') }
 
   /** The caller's user has accepted the loss. */
   discardDirty(volume: string): Promise<DiscardResult> {
@@ -84,18 +91,18 @@ export class ControlClient {
   verify(volume: string, progress: Progress): Promise<VerifyResult> { return this.#follow(`${volumePath(volume)}/verify`, progress) }
 
   /** One answer. */
-  async #ask<T extends object>(method: string, path: string, silenceMs: number): Promise<T> {
-    for await (const line of this.#lines(method, path, silenceMs)) {
-      const body = line as T | ErrorBody
-      if ('error' in body) throw new Failure(body.exitCode, body.error)
-      return body
+  async #ask<T extends object>(method: string, path: string, silenceMs: number, body?: string): Promise<T> {
+    for await (const line of this.#lines(method, path, silenceMs, body)) {
+      const answer = line as T | ErrorBody
+      if ('error' in answer) throw new Failure(answer.exitCode, answer.error)
+      return answer
     }
     return this.#ended()
   }
 
   /** Lines of progress, then the result. */
-  async #follow<T>(path: string, progress: Progress): Promise<T> {
-    for await (const line of this.#lines('POST', path, limits.controlSilenceMs)) {
+  async #follow<T>(path: string, progress: Progress, method = 'POST'): Promise<T> {
+    for await (const line of this.#lines(method, path, limits.controlSilenceMs)) {
       const body = line as ProgressLine<T>
       if ('error' in body) throw new Failure(body.exitCode, body.error)
       if ('result' in body) return body.result
@@ -107,8 +114,8 @@ export class ControlClient {
   #ended(): never { throw new Failure(EXIT.unreachable, `the daemon on ${this.#path} ended before it had answered`) }
 
   /** The lines of JSON that the daemon sends, as they arrive. */
-  async * #lines(method: string, path: string, silenceMs: number): AsyncGenerator<unknown> {
-    const response = await this.#call(method, path, silenceMs)
+  async * #lines(method: string, path: string, silenceMs: number, body?: string): AsyncGenerator<unknown> {
+    const response = await this.#call(method, path, silenceMs, body)
     let rest = ''
     try {
       for await (const chunk of response.setEncoding('utf8')) {
@@ -136,14 +143,14 @@ export class ControlClient {
     return new Failure(EXIT.unreachable, `what answers on ${this.#path} is no Holdfast daemon (it sent ${what}); is this its control socket?`)
   }
 
-  #call(method: string, path: string, silenceMs: number): Promise<IncomingMessage> {
+  #call(method: string, path: string, silenceMs: number, body?: string): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const call = httpRequest({ socketPath: this.#path, method, path, timeout: silenceMs }, resolve)
+      const call = httpRequest({ socketPath: this.#path, method, path, timeout: silenceMs, ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' } }) }, resolve)
       call.on('timeout', () => call.destroy(new Error(`silent for ${silenceMs / 1000} s`)))
       call.on('error', (error: NodeJS.ErrnoException) => reject(error.code === 'EACCES'
         ? new Failure(EXIT.denied, `you may not use ${this.#path}; run this as root or as a member of the socket's group`, { cause: error })
         : new Failure(EXIT.unreachable, `no daemon answers on ${this.#path} (${reasonOf(error)}); is "holdfast serve" running, and is this its control socket?`, { cause: error })))
-      call.end()
+      call.end(body)
     })
   }
 }

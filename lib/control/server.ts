@@ -1,96 +1,40 @@
 /**
- * The control API: HTTP and JSON on a unix socket.
- *
- *   GET  /v1/status                        -> HostStatus
- *   GET  /v1/measures                      -> HostMeasures
- *   GET  /metrics                          for Prometheus
- *   GET  /v1/host/ok-to-stop               -> StopAnswer
- *   POST /v1/host/maintenance?state=off    -> MaintenanceResult
- *   POST /v1/host/copies?least=N&for=MS    -> CopiesResult
- *   POST /v1/host/copies                   -> CopiesResult
- *   POST /v1/volumes/NAME/resize           -> ResizeResult
- *   POST /v1/volumes/NAME/guest-ended      -> GuestEndedResult
- *   POST /v1/volumes/NAME/discard-dirty?accept=data-loss -> DiscardResult
- *   POST /v1/thaw?volume=NAME | ?domain=D  -> ThawResult
- *   these answer with lines of JSON: {"done":bytes,"total":bytes}*, then {"result":...} or {"error":...,"exitCode":n}
- *   POST /v1/volumes/NAME/flush[?to=WON]                 -> FlushResult
- *   POST /v1/volumes/NAME/policy?mode=MODE               -> PolicyResult
- *   POST /v1/freeze?volume=NAME | ?domain=D &lease=MS    -> FreezeResult
- *   these end as well when nobody reads their lines any more
- *   POST /v1/scrub?rate=BYTES_A_SECOND[&volume=NAME]     -> ScrubResult
- *   POST /v1/volumes/NAME/verify                         -> VerifyResult
- *   POST /v1/host/maintenance?state=on&timeout=MS        -> MaintenanceResult
- *   POST /v1/volumes/NAME/takeover[?fenced=HOST][&accept-loss=REASON] -> TakeoverResult
- *
- * Errors are {"error": sentence, "exitCode": n}; the code is what a command should end with.
+ * The control API: HTTP and JSON on a unix socket. Its calls are in docs/control-api.md. Those that take long answer with lines of
+ * progress and end with a result, or an error: {"error": sentence, "exitCode": n}; the code is what a command should end with.
  */
-import { chmodSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { connect } from 'node:net'
-import { dirname } from 'node:path'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
 import { CONTENT_TYPE, type Figures } from '../metrics/figures.js'
-import type { CacheAction, CopiesResult, HostControl, PeerChange, Progress, TakeoverRequest, VolumeChoice } from '../ports/control.js'
+import type { CacheAction, CopiesResult, HostControl, PeerChange, Progress, TakeoverRequest, VolumeChoice, VolumeStatus } from '../ports/control.js'
+import { NamedSocket } from './named-socket.js'
+import { sectionIn } from './section.js'
 
-const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403 }
+const HTTP_STATUS: Readonly<Record<number, number>> = { [EXIT.usage]: 404, [EXIT.unsafe]: 409, [EXIT.unreachable]: 503, [EXIT.denied]: 403, [EXIT.config]: 400 }
+
+/** `group`: may use it; null: root alone. `readers`: another socket, on which nothing can be changed; null: there is none. */
+export interface ControlOptions {
+  readonly group?: string | undefined
+  readonly readers?: { readonly path: string; readonly group?: string | undefined } | null
+}
 
 export class ControlServer {
-  readonly #path: string
-  readonly #server: Server
-  /** Inode of the socket that is ours; null while there is none. */
-  #inode: number | null = null
+  readonly #sockets: readonly NamedSocket[]
 
-  constructor(path: string, control: HostControl, figures: Figures) {
-    this.#path = path
-    this.#server = createServer((request, response) => { void handle(control, figures, request, response) })
-    this.#server.maxConnections = limits.controlConnectionsMax
+  constructor(path: string, control: HostControl, figures: Figures, { group, readers = null }: ControlOptions = {}) {
+    const operators = new NamedSocket({ path, key: 'host.control_socket', group, groupKey: 'host.control_group' },
+      (request, response) => { void handle(control, figures, request, response) })
+    this.#sockets = readers === null ? [operators] : [operators, new NamedSocket({ ...readers, key: 'host.status_socket', groupKey: 'host.status_group' }, (request, response) => {
+      if (request.method === 'GET') void handle(control, figures, request, response)
+      else refuse(response, new Failure(EXIT.denied, `${readers.path} only shows; use ${path} to change something, for which you may need another group`))
+    })]
   }
 
-  /** Refuses a socket that somebody answers on; a dead one is replaced. Throws Failure(unsafe) or Failure(config). */
-  async start(): Promise<void> {
-    if (await answers(this.#path)) {
-      throw new Failure(EXIT.unsafe, `another daemon answers on ${this.#path}; stop it, or give this one another host.control_socket`)
-    }
-    const there = entry(this.#path)
-    if (there !== undefined && !there.isSocket()) {
-      throw new Failure(EXIT.config, `host.control_socket ${this.#path} is there already and no socket; give another path`)
-    }
-    // Bound and listening before it has its name: whoever finds the socket can talk to it.
-    const temporary = `${this.#path}.${process.pid}`
-    try {
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o755 })
-      rmSync(temporary, { force: true })
-      await new Promise<void>((resolve, reject) => this.#server.once('error', reject).listen(temporary, resolve))
-      chmodSync(temporary, 0o660)
-      this.#inode = statSync(temporary).ino
-      renameSync(temporary, this.#path)
-    } catch (error) {
-      this.#inode = null
-      this.#server.close()
-      throw new Failure(EXIT.config, `cannot listen on host.control_socket ${this.#path}: ${(error as Error).message}`, { cause: error })
-    }
-  }
+  /** Throws Failure(unsafe) or Failure(config). */
+  async start(): Promise<void> { for (const socket of this.#sockets) await socket.start() }
 
-  /** Ends calls under way. Removes the socket only when it is still ours: a successor may have put its own there. */
-  async stop(): Promise<void> {
-    if (this.#inode !== null && entry(this.#path)?.ino === this.#inode) rmSync(this.#path, { force: true })
-    this.#inode = null
-    this.#server.closeAllConnections()
-    await new Promise((resolve) => this.#server.close(resolve))
-  }
-}
-
-function entry(path: string): Stats | undefined {
-  try { return statSync(path) } catch { return undefined }
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path)
-    socket.once('connect', () => { socket.destroy(); resolve(true) })
-    socket.once('error', () => resolve(false))
-  })
+  /** Ends calls under way. */
+  async stop(): Promise<void> { await Promise.all(this.#sockets.map((socket) => socket.stop())) }
 }
 
 async function handle(control: HostControl, figures: Figures, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -98,19 +42,27 @@ async function handle(control: HostControl, figures: Figures, request: IncomingM
   try {
     if (method === 'GET' && url === '/metrics') response.writeHead(200, { 'content-type': CONTENT_TYPE }).end(await figures.metrics())
     else if (method === 'GET' && url === '/v1/measures') reply(response, 200, figures.measures())
-    else await route(control, `${method} ${url}`, new URL(url, 'unix://control'), response)
+    else await route(control, `${method} ${url}`, new URL(url, 'unix://control'), request, response)
   } catch (error) {
-    const { exitCode, message } = asFailure(error)
-    if (response.headersSent) response.end(`${JSON.stringify({ error: message, exitCode })}\n`)
-    else reply(response, HTTP_STATUS[exitCode] ?? 500, { error: message, exitCode })
+    refuse(response, error)
   }
 }
 
-async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, response: ServerResponse): Promise<void> {
+function refuse(response: ServerResponse, error: unknown): void {
+  const { exitCode, message } = asFailure(error)
+  if (response.headersSent) response.end(`${JSON.stringify({ error: message, exitCode })}\n`)
+  else reply(response, HTTP_STATUS[exitCode] ?? 500, { error: message, exitCode })
+}
+
+async function route(control: HostControl, call: string, { pathname, searchParams: query }: URL, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const verb = call.split(' ')[0]!
   const [, volume = '', action = ''] = /^\/v1\/volumes\/([A-Za-z0-9._-]+)\/(resize|guest-ended|flush|policy|cache|discard-dirty|verify|takeover)$/.exec(pathname) ?? []
-  const post = verb === 'POST'
+  const post = verb === 'POST', one = /^\/v1\/volumes\/([A-Za-z0-9._-]+)$/.exec(pathname)?.[1] ?? null
   if (call === 'GET /v1/status') reply(response, 200, control.status())
+  else if (call === 'GET /v1/volumes') reply(response, 200, control.status().volumes)
+  else if (one !== null && verb === 'GET') reply(response, 200, named(control, one))
+  else if (one !== null && verb === 'PUT') reply(response, 200, await control.addVolume({ ...await sectionIn(request), name: one }))
+  else if (one !== null && verb === 'DELETE') await stream(response, (progress) => control.removeVolume(one, progress))
   else if (call === 'GET /v1/host/ok-to-stop') reply(response, 200, await control.okToStop())
   else if (post && pathname === '/v1/host/maintenance') await maintenance(control, query, response)
   else if (post && pathname === '/v1/host/copies') reply(response, 200, await copies(control, query))
@@ -128,6 +80,13 @@ async function route(control: HostControl, call: string, { pathname, searchParam
   else if (post && pathname === '/v1/freeze') await stream(response, (progress) => control.freeze(choiceOf(query), leaseOf(query.get('lease')), progress))
   else if (post && pathname === '/v1/thaw') reply(response, 200, await control.thaw(choiceOf(query)))
   else throw new Failure(EXIT.usage, `${call} is not part of the control API`)
+}
+
+function named(control: HostControl, name: string): VolumeStatus {
+  const { volumes, waiting } = control.status(), found = volumes.find((volume) => volume.name === name), waits = waiting.find((volume) => volume.name === name)
+  if (found !== undefined) return found
+  if (waits !== undefined) throw new Failure(EXIT.unreachable, `volume ${name} waits for its storage: ${waits.reason}`)
+  throw new Failure(EXIT.usage, `no volume ${name} on this host; there are: ${[...volumes, ...waiting].map((volume) => volume.name).join(', ') || 'none'}`)
 }
 
 const peerPath = /^\/v1\/peers\/([a-z0-9][a-z0-9-]{0,62})\/(add|revoke)$/

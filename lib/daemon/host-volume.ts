@@ -8,9 +8,11 @@ import type { ClaimWorkers } from '../claim/claim-workers.js'
 import type { HostConfig, VolumeConfig } from '../config/schema.js'
 import { CleanVolume } from '../cache/clean-volume.js'
 import { EXIT, Failure } from '../core/failure.js'
-import type { GuestView } from '../core/claim.js'
+import type { ClaimMode, GuestView } from '../core/claim.js'
+import type { OwnershipPolicy } from '../core/ownership-state.js'
 import type { Domains } from '../core/placement.js'
 import { serveDevice, type DeviceServer } from '../device/server.js'
+import type { Owner } from '../io/accounts.js'
 import { native } from 'vhost-user-ts-bindings'
 import { limits } from '../limits.js'
 import type { Logger } from '../control/log.js'
@@ -35,6 +37,10 @@ export interface VolumeSetup {
   /** Null without a fence command. */
   readonly fence: Fence | null
   readonly claims: ClaimWorkers
+  /** To whom the guest's socket is given; null: to nobody else. */
+  readonly owner: Owner | null
+  /** As it was chosen at run time; null: as the configuration says. */
+  readonly mode: ClaimMode | null
 }
 
 const CLOSE_MS = 200
@@ -89,7 +95,7 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   const volume: Volume = new Volume({
     name: config.name, guest: guestView(config, opened), readOnly: config.read_only,
     policy: {
-      mode: config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: host.replicasOf(config.replicas),
+      mode: setup.mode ?? config.policy, copies: config.policy === 'write-back' ? config.copies : 0, replicas: host.replicasOf(config.replicas),
       domains: config.replicas === undefined ? setup.domains : null,
       deadAfterMs: timing.dead_after, quarantineMs: timing.quarantine, renewMs: timing.renew, sealTimeoutMs: limits.sealTimeoutMs, powerLossWaitMs: timing.power_loss_wait,
       fences: setup.fence !== null,
@@ -127,14 +133,13 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
   const rates = { iops: config.limit_iops ?? null, bytesPerSecond: config.limit_bandwidth ?? null, burstMs: config.limit_burst }
   const shown = rates.iops === null && rates.bytesPerSecond === null ? volume : new ThrottledVolume(volume, rates, native.bootTimeMs)
   const served = device = serveDevice({
-    name: config.name, volume: shown, socket: { path: config.socket }, info: (m) => log.info(m), warn: (m) => log.warn(m),
+    name: config.name, volume: shown, socket: { path: config.socket, ...(setup.owner === null ? {} : { owner: setup.owner }) }, info: (m) => log.info(m), warn: (m) => log.warn(m),
     guestError: () => { volume.counters.guestErrors++ },
     times: { nowMs: native.bootTimeMs, took: (kind, ms) => volume.counters.measured.took(kind, ms) },
   })
-  const copies = config.policy === 'write-through' ? '' : `, ${config.copies} ${config.copies === 1 ? 'copy' : 'copies'}`
   return {
     volume, clean, device: served, socket: config.socket, backingPath: opened.backing.path, guardedAs: () => guardedAs,
-    requested: `${config.policy}${copies}`, order, domain: config.domain ?? null,
+    get requested() { return requestedOf(volume.driver.state.policy) }, order, domain: config.domain ?? null,
     claimedId: async () => volume.id ?? (await store.read().catch(() => null))?.volume ?? null, claim: () => store.read(),
     errors: () => opened.backing.errorGeneration, closeImage: () => opened.detach(), reopenImage: () => opened.reopen(),
     stop: async (timeoutMs) => {
@@ -152,3 +157,6 @@ export async function startVolume(host: Host, setup: VolumeSetup, log: Logger): 
     },
   }
 }
+
+const requestedOf = ({ mode, copies }: OwnershipPolicy): string =>
+  mode === 'write-through' ? mode : `${mode}, ${copies} ${copies === 1 ? 'copy' : 'copies'}`

@@ -8,7 +8,7 @@ import { crowding, type Domains } from '../core/placement.js'
 import { won as toWon } from '../core/units.js'
 import type {
   CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest,
-  TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
+  TakeoverResult, ThawResult, VerifyResult, VolumeAdded, VolumeChoice, VolumeLifecycle, VolumeRemoved, VolumeStatus,
 } from '../ports/control.js'
 import type {
   AcceptedPeer, Acknowledgement, Answer, DialedPeer, PeerHandler, PeerNetwork, Push, Request,
@@ -89,6 +89,8 @@ export class Host implements PeerHandler, HostControl {
   readonly #waiting = new Map<string, HostStatus['waiting'][number]>()
   /** Peers in maintenance. */
   readonly #leaving = new Set<string>()
+  /** Knows this host, so that it comes later. */
+  lifecycle: VolumeLifecycle | null = null
 
   constructor(parts: HostParts) {
     this.#parts = parts
@@ -112,6 +114,11 @@ export class Host implements PeerHandler, HostControl {
 
   /** It cannot be started yet. */
   waits(name: string, socket: string, reason: string): void { this.#waiting.set(name, { name, socket, reason }) }
+
+  remove(name: string): void {
+    this.#waiting.delete(name)
+    this.#volumes.delete(name)
+  }
 
   get volumes(): Iterable<HostedVolume> { return this.#volumes.values() }
 
@@ -295,6 +302,14 @@ export class Host implements PeerHandler, HostControl {
     }
   }
 
+  addVolume(section: Readonly<Record<string, unknown>>): Promise<VolumeAdded> { return this.#registered().add(section) }
+  removeVolume(name: string, progress: Progress): Promise<VolumeRemoved> { return this.#registered().remove(name, progress) }
+
+  #registered(): VolumeLifecycle {
+    if (this.lifecycle === null) throw new Failure(EXIT.unsafe, 'this host is still starting; try again (nothing was changed)')
+    return this.lifecycle
+  }
+
   // --- maintenance -------------------------------------------------------------------------------------------------------------
 
   async okToStop(): Promise<StopAnswer> {
@@ -430,7 +445,12 @@ export class Host implements PeerHandler, HostControl {
   async policy(name: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult> {
     const { volume } = this.#named(name)
     const started = performance.now()
-    await watched([volume], progress, () => volume.operations.setMode(mode))
+    try {
+      await watched([volume], progress, () => volume.operations.setMode(mode))
+    } finally {
+      // Also when it takes longer than somebody waits for it.
+      if (volume.driver.state.policy.mode === mode) this.lifecycle?.chosen(name, mode)
+    }
     return { volume: name, effective: volume.standing.effectivePolicy().effective, seconds: (performance.now() - started) / 1000 }
   }
 }

@@ -28,6 +28,7 @@ export interface MembershipParts {
 
 export class Membership {
   readonly #parts: MembershipParts
+  #bootstrap: readonly ListedHost[]
   #members: Members | null = null
   #following: Following
   #problem: string | null = null
@@ -38,6 +39,7 @@ export class Membership {
 
   constructor(parts: MembershipParts) {
     this.#parts = parts
+    this.#bootstrap = parts.bootstrap
     if (parts.store !== null) this.#members = this.#noted()
     this.#following = follow(parts.self, parts.bootstrap, this.#members)
   }
@@ -58,6 +60,13 @@ export class Membership {
   }
 
   onChange(changed: (following: Following) => void): void { this.#changed = changed }
+
+  /** The configuration names others now. */
+  configured(bootstrap: readonly ListedHost[]): void {
+    this.#bootstrap = bootstrap
+    this.#following = follow(this.#parts.self, bootstrap, this.#members)
+    this.#changed(this.#following)
+  }
 
   stop(): void {
     this.#stopped = true
@@ -100,7 +109,7 @@ export class Membership {
     if (members === null || members.generation === this.generation) return
     const before = this.#following
     this.#members = members
-    this.#following = follow(this.#parts.self, this.#parts.bootstrap, members)
+    this.#following = follow(this.#parts.self, this.#bootstrap, members)
     this.#keep(members)
     this.#tell(before)
     this.#changed(this.#following)
@@ -128,8 +137,8 @@ export class Membership {
   }
 
   #own(): ListedHost[] {
-    const { self, at, bootstrap, incarnation } = this.#parts
-    return [...(at === null ? [] : [{ name: self, at, incarnation }]), ...bootstrap]
+    const { self, at, incarnation } = this.#parts
+    return [...(at === null ? [] : [{ name: self, at, incarnation }]), ...this.#bootstrap]
   }
 
   /** True when something was changed. Throws Failure. */

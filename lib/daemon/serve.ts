@@ -1,18 +1,17 @@
 /** `holdfast serve`: one host with its region, peers and volumes. */
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { loadCheckpoint, saveCheckpoint } from '../cache/checkpoint.js'
 import { ClaimWorkers } from '../claim/claim-workers.js'
 import { MembersStore } from '../claim/members-store.js'
-import type { HostConfig } from '../config/schema.js'
+import type { ConfigDocument } from '../config/load.js'
+import type { HostConfig, VolumeConfig } from '../config/schema.js'
 import { ControlServer } from '../control/server.js'
 import type { LogHistory, Logger } from '../control/log.js'
-import { EXIT, Failure } from '../core/failure.js'
 import { CpuLatency } from '../io/cpu-latency.js'
 import { BOOT_ID } from '../io/boot-id.js'
 import { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
+import type { Owner } from '../io/accounts.js'
 import { Figures } from '../metrics/figures.js'
 import { Renderer } from '../metrics/renderer.js'
 import { WsPeerNetwork, type PeerAddress, type TlsFiles } from '../peer/network.js'
@@ -25,16 +24,24 @@ import { measureHost } from './measures.js'
 import { Membership } from './membership.js'
 import { ProcessWatch } from './process-watch.js'
 import { writeCacheBelow } from '../io/write-cache.js'
+import { Reload } from './reload.js'
+import { RunState } from './run-state.js'
+import { tlsFiles } from './tls-files.js'
+import { VolumeRegistry } from './volume-registry.js'
 import { VolumeStarts } from './volume-starts.js'
 
 export interface RunningHost {
   readonly host: Host
+  /** What guests' requests go through. */
+  readonly ring: IoRing
+  /** The configuration is read again. */
+  reload(): Promise<void>
   /** Bounded; volumes that could not be drained keep their dirty data in the region and on their replicas. Resolves to their names. */
   stop(): Promise<readonly string[]>
 }
 
-export async function startHost(config: HostConfig, log: Logger & LogHistory, progress: (done: number, total: number) => void): Promise<RunningHost> {
-  const tls = tlsFiles(config), web = config.http === undefined ? null : new WebServer(config.http)
+export async function startHost(document: ConfigDocument, log: Logger & LogHistory, progress: (done: number, total: number) => void): Promise<RunningHost> {
+  const { config } = document, tls = tlsFiles(config, log), web = config.http === undefined ? null : new WebServer(config.http)
   const fence = config.fence === undefined ? null : new Fence(config.fence, config.host.name, log)
   const awake = config.host.low_latency ? keepAwake(log) : null
   const ring = new IoRing()
@@ -49,8 +56,9 @@ export async function startHost(config: HostConfig, log: Logger & LogHistory, pr
     members: { generation: () => membership.generation, newer: () => void membership.look() },
     info: (m) => log.info(m), warn: (m) => log.warn(m),
   })
-  const domains = new Map<string, string>()
-  learnDomains(domains, config, membership)
+  const domains = new Map<string, string>(), learn = (from: HostConfig): void => learnDomains(domains, from, membership)
+  let peers = config
+  learn(peers)
   network?.follow(addresses(), membership.following.revoked)
   const host = new Host({
     region, network, membership, domains,
@@ -58,21 +66,30 @@ export async function startHost(config: HostConfig, log: Logger & LogHistory, pr
   })
   if (await loadCheckpoint(region, host.readCache)) log.info('the read cache is as the last stop left it')
   membership.onChange(({ revoked }) => {
-    learnDomains(domains, config, membership)
+    learn(peers)
     network?.follow(addresses(), revoked)
     host.followed()
   })
   await network?.start(host)
-  const starts = new VolumeStarts(host, log), { running } = starts
-  const watch = new ProcessWatch(), renderer = new Renderer(), certificateEndsMs = tls === null ? null : expiryOf(tls)
+  const starts = new VolumeStarts(host, log)
+  const registry = new VolumeRegistry({
+    document, host, starts, state: new RunState(noteBeside(region.path, config.host.name, 'volumes')), log,
+    setup: (volume, mode) => ({ config: volume, timing: config.timing, danger: config.danger_zone, domains, fence, claims, owner: ownerOf(volume, config), mode }),
+  })
+  const reload = new Reload(config, { registry, network, membership, log, learn: (now) => { peers = now; learn(now) }, renewed: (now) => { certificateEndsMs = expiryOf(now) } })
+  const watch = new ProcessWatch(), renderer = new Renderer()
+  let certificateEndsMs = tls === null ? null : expiryOf(tls)
   const figures = new Figures(() => measureHost(host, { watch, log, certificateEndsMs }), (measures) => renderer.render(measures))
-  const control = new ControlServer(config.host.control_socket, host, figures)
+  const control = new ControlServer(config.host.control_socket, host, figures, {
+    group: config.host.control_group, readers: config.host.status_socket === undefined ? null : { path: config.host.status_socket, group: config.host.status_group },
+  })
   const stop = async (): Promise<readonly string[]> => {
     membership.stop()
     await host.scrubs.stop()
     await host.stopCopies()
     await fence?.stop()
     await starts.stop()
+    const { running } = starts
     const clean = await Promise.all(running.map((volume) => volume.stop(limits.stopTimeoutMs)))
     claims.close()
     await control.stop()
@@ -89,7 +106,8 @@ export async function startHost(config: HostConfig, log: Logger & LogHistory, pr
     return running.filter((_, i) => !clean[i]).map((hosted) => hosted.volume.name)
   }
   try {
-    await starts.startAll(config.volume.map((volume) => ({ config: volume, timing: config.timing, danger: config.danger_zone, domains, fence, claims })))
+    await registry.start()
+    host.lifecycle = registry
     await control.start()
     await web?.start(figures)
     if (web?.warning != null) log.warn(web.warning)
@@ -100,7 +118,7 @@ export async function startHost(config: HostConfig, log: Logger & LogHistory, pr
     await stop().catch(() => undefined)
     throw error
   }
-  return { host, stop }
+  return { host, ring, reload: () => reload.run(), stop }
 }
 
 /** The record of members may know more than the configuration, and later. */
@@ -135,24 +153,8 @@ function keepAwake(log: Logger): CpuLatency | null {
   }
 }
 
-function tlsFiles(config: HostConfig): TlsFiles | null {
-  const r = config.replication
-  if (r === undefined) return null
-  if (r.insecure) {
-    const addresses = [...(r.listen === undefined ? [] : [r.listen]), ...config.peer.map((p) => p.address)]
-    for (const { address } of addresses) {
-      if (isIP(address) && !/^(127\.|::1$)/.test(address)) {
-        process.emitWarning(`replication to ${address} is neither encrypted nor authenticated (replication.insecure = true)`)
-      }
-    }
-    return null
-  }
-  const read = (key: 'certificate' | 'key' | 'ca'): Buffer => {
-    try {
-      return readFileSync(r[key]!)
-    } catch (error) {
-      throw new Failure(EXIT.config, `replication.${key} = "${r[key]}" cannot be read: ${(error as Error).message}; issue one with "holdfast pki issue"`, { cause: error })
-    }
-  }
-  return { certificate: read('certificate'), key: read('key'), ca: read('ca') }
+/** Null: the guest's socket stays as it comes into being. */
+function ownerOf({ socket_user, socket_group, socket_mode }: VolumeConfig, { host }: HostConfig): Owner | null {
+  const owner = { user: socket_user ?? host.socket_user, group: socket_group ?? host.socket_group, mode: socket_mode ?? host.socket_mode }
+  return Object.values(owner).every((each) => each === undefined) ? null : owner
 }

@@ -1,7 +1,8 @@
 /** The socket of one volume's device: listens, or serves the descriptor it was given, and keeps its sessions. */
-import { unlinkSync } from 'node:fs'
+import { renameSync, unlinkSync } from 'node:fs'
 import { native, type PollHandle } from 'vhost-user-ts-bindings'
 import { EXIT, Failure } from '../core/failure.js'
+import { giveTo, type Owner } from '../io/accounts.js'
 import { limits } from '../limits.js'
 import type { GuestTimes, GuestVolume } from '../ports/guest.js'
 import { DeviceSession } from './session.js'
@@ -10,7 +11,7 @@ export interface DeviceOptions {
   readonly name: string
   readonly volume: GuestVolume
   /** Where to listen, or an open socket: listening or connected (SO_ACCEPTCONN tells). */
-  readonly socket: { readonly path: string } | { readonly fd: number }
+  readonly socket: { readonly path: string; readonly owner?: Owner } | { readonly fd: number }
   readonly queuesMax?: number
   readonly info: (message: string) => void
   readonly warn: (message: string) => void
@@ -46,12 +47,27 @@ class Server implements DeviceServer {
   constructor(options: DeviceOptions) {
     this.#options = options
     const { socket } = options
-    if ('path' in socket) this.#listen(this.#bind(socket.path))
+    if ('path' in socket) this.#listen(this.#bind(socket.path, socket.owner))
     else if (isListening(socket.fd)) this.#listen(socket.fd)
     else this.#session(socket.fd)
   }
 
-  #bind(path: string): number {
+  #bind(path: string, owner: Owner | undefined): number {
+    if (owner === undefined) return this.#named(path)
+    // It gets its name when it belongs to whom it is for: who finds it can use it.
+    const temporary = `${path}.new`, fd = this.#named(temporary)
+    try {
+      giveTo(temporary, owner, { user: 'socket_user', group: 'socket_group' })
+      renameSync(temporary, path)
+      return fd
+    } catch (error) {
+      native.closeFd(fd)
+      unlinkSync(temporary)
+      throw error
+    }
+  }
+
+  #named(path: string): number {
     try {
       return native.listenUnix(path, limits.listenBacklog)
     } catch (error) {

@@ -3,6 +3,7 @@ import { X509Certificate, createPrivateKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { HostConfig } from '../config/schema.js'
 import { limits } from '../limits.js'
+import { authoritiesIn, namesIn } from '../peer/certificate.js'
 import { fail, messageOf, ok, warn, type Finding } from './finding.js'
 
 const AREA = 'certificate', DAY_MS = 86_400_000
@@ -19,9 +20,9 @@ export function checkCertificates({ host, replication: r }: HostConfig, nowMs: n
       return null
     }
   }
-  const own = read('certificate', (text) => new X509Certificate(text)), key = read('key', (text) => createPrivateKey(text)), ca = read('ca', authorities)
+  const own = read('certificate', (text) => new X509Certificate(text)), key = read('key', (text) => createPrivateKey(text)), ca = read('ca', authoritiesIn)
   if (own === null || key === null || ca === null) return findings
-  const names = (own.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('DNS:')).map((name) => name.slice(4))
+  const names = namesIn(own.subjectAltName)
   if (!names.includes(host.name)) findings.push(fail(AREA, `${r.certificate} names ${names.join(', ') || 'nobody'}, and host.name is ${host.name}`, again))
   if (!own.checkPrivateKey(key)) findings.push(fail(AREA, `${r.key} is not the key of ${r.certificate}`, 'put the two files that belong together into the configuration'))
   const issuer = ca.find((authority) => own.checkIssued(authority) && own.verify(authority.publicKey))
@@ -29,13 +30,6 @@ export function checkCertificates({ host, replication: r }: HostConfig, nowMs: n
   findings.push(...period(own, r.certificate!, nowMs, again))
   if (issuer !== undefined) findings.push(...period(issuer, r.ca!, nowMs, 'make a new authority with "holdfast pki init" and new certificates for all hosts').filter(({ level }) => level !== 'ok'))
   return findings
-}
-
-/** A file may hold several. */
-function authorities(text: Buffer): X509Certificate[] {
-  const found = text.toString('latin1').match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g)
-  if (found === null) throw new Error('there is no certificate in it')
-  return found.map((pem) => new X509Certificate(pem))
 }
 
 function period(certificate: X509Certificate, path: string, nowMs: number, again: string): Finding[] {

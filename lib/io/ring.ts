@@ -8,7 +8,7 @@ import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
 
-const OP = { fsync: 3, fallocate: 17, read: 22, write: 23 } as const
+const OP = { nop: 0, fsync: 3, fallocate: 17, read: 22, write: 23 } as const
 const FSYNC_DATASYNC = 1
 export const RWF_DSYNC = 2
 const TWO_32 = 0x1_0000_0000
@@ -88,6 +88,9 @@ export class IoRing {
   fdatasync(fd: number, target: CompletionTarget, token: number): void {
     this.#queue(OP.fsync, fd, FSYNC_DATASYNC, 0, 0, 0, target, token)
   }
+
+  /** Goes the way of every operation and does nothing. */
+  nop(target: CompletionTarget, token: number): void { this.#queue(OP.nop, 0, 0, 0, 0, 0, target, token) }
 
   /** fallocate(mode, offset, length). */
   fallocate(fd: number, mode: number, offsetBytes: number, lengthBytes: number, target: CompletionTarget, token: number): void {

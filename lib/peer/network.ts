@@ -3,13 +3,14 @@
  * certificate says, and its hello must say the same.
  */
 import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { PeerCertificate, TLSSocket } from 'node:tls'
 import { WebSocket, WebSocketServer } from 'ws'
 import { EXIT, Failure } from '../core/failure.js'
 import { limits } from '../limits.js'
 import type { Hello, PeerHandler, PeerNetwork } from '../ports/peer.js'
+import { namesIn, tlsProblem } from './certificate.js'
 import { Channel } from './channel.js'
 import { Accepted, Dialed } from './connections.js'
 
@@ -31,30 +32,31 @@ export interface NetworkOptions {
   readonly warn: (message: string) => void
 }
 
+/** Certificates may be others later. */
+type CurrentOptions = Omit<NetworkOptions, 'tls'> & { tls: TlsFiles | null }
+
 const PROTOCOL = 1
 /** HTTP status for a host that was revoked. */
 const REVOKED = 403
 const wsOptions = { perMessageDeflate: false, maxPayload: limits.frameBytesMax, skipUTF8Validation: true } as const
 
-/** DNS names in a certificate's subjectAltName. */
-const namesIn = (certificate: PeerCertificate): string[] =>
-  (certificate.subjectaltname ?? '').split(', ').filter((n) => n.startsWith('DNS:')).map((n) => n.slice(4))
-
 export class WsPeerNetwork implements PeerNetwork {
   readonly dialed = new Map<string, DialedHost>()
   readonly accepted = new Map<string, Accepted<Channel>>()
-  readonly #options: NetworkOptions
+  readonly #options: CurrentOptions
   #peers: readonly PeerAddress[]
   #revoked = new Set<string>()
   /** Hosts whose refusal was said, which they ask for again and again. */
   readonly #refused = new Set<string>()
+  /** When which refusal was said. */
+  readonly #refusals = new Map<string, number>()
   #handler: PeerHandler | null = null
   #server: Server | null = null
   /** Every connection to the server, also those that have not said who they are yet. */
   readonly #incoming = new Set<Socket>()
 
   constructor(options: NetworkOptions) {
-    this.#options = options
+    this.#options = { ...options }
     this.#peers = options.peers
     for (const peer of options.peers) this.accepted.set(peer.host, new Accepted<Channel>(peer.host))
   }
@@ -98,14 +100,19 @@ export class WsPeerNetwork implements PeerNetwork {
     }
   }
 
+  /** For every connection from here on; those that are up stay. Throws what these files have wrong. */
+  renewCertificates(tls: TlsFiles): void {
+    (this.#server as HttpsServer | null)?.setSecureContext(serverContext(tls))
+    this.#options.tls = tls
+  }
+
   async #listen(address: string, port: number): Promise<void> {
     const { tls } = this.#options
     // Node looks for late requests every 30 s unless told otherwise.
     const checks = { headersTimeout: limits.handshakeTimeoutMs, connectionsCheckingInterval: limits.handshakeTimeoutMs / 5 }
     const server = tls === null ? createHttpServer(checks)
       : createHttpsServer({
-        ...checks, cert: tls.certificate, key: tls.key, ca: tls.ca, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3',
-        handshakeTimeout: limits.handshakeTimeoutMs,
+        ...checks, ...serverContext(tls), requestCert: true, rejectUnauthorized: true, handshakeTimeout: limits.handshakeTimeoutMs,
       })
     server.maxConnections = limits.peersMax * 4
     server.on('connection', (socket: Socket) => {
@@ -113,10 +120,14 @@ export class WsPeerNetwork implements PeerNetwork {
       socket.once('close', () => this.#incoming.delete(socket))
     })
     server.on('request', (_request, response) => { response.writeHead(426).end() })
-    server.on('tlsClientError', (error: Error, socket: Socket) => this.#options.warn(`refused ${socket.remoteAddress ?? 'a connection'}: ${error.message}`))
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      // The declared type is another one; it is the code of the error.
+      const why = tlsProblem(socket.authorizationError as unknown as string | undefined) ?? (isReset(error) ? 'it broke off; if it refuses this host\'s certificate, its own log says why' : error.message)
+      this.#sayRefused(`refused ${socket.remoteAddress ?? 'a connection'}: ${why}`)
+    })
     const sockets = new WebSocketServer({ noServer: true, ...wsOptions })
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      const names = tls === null ? null : namesIn((socket as TLSSocket).getPeerCertificate())
+      const names = tls === null ? null : namesIn((socket as TLSSocket).getPeerCertificate().subjectaltname)
       const gone = names?.find((name) => this.#revoked.has(name))
       if (gone !== undefined && !names!.some((name) => this.accepted.has(name))) {
         this.#refuseRevoked(gone, socket.remoteAddress ?? '?')
@@ -134,6 +145,15 @@ export class WsPeerNetwork implements PeerNetwork {
       server.listen(port, address, resolve)
     })
     this.#server = server
+  }
+
+  /** The same one once a minute: who is refused tries again and again. */
+  #sayRefused(text: string): void {
+    const now = performance.now(), before = this.#refusals.get(text)
+    if (before !== undefined && now - before < limits.refusalQuietMs) return
+    if (this.#refusals.size >= limits.refusalsMax) this.#refusals.clear()
+    this.#refusals.set(text, now)
+    this.#options.warn(text)
   }
 
   /** Once: it tries again and again. */
@@ -179,23 +199,27 @@ export class WsPeerNetwork implements PeerNetwork {
   }
 }
 
-const helloOf = ({ host, incarnation, powerLosses = 0, members }: NetworkOptions): Hello => {
+const isReset = (error: Error): boolean => (error as NodeJS.ErrnoException).code === 'ECONNRESET'
+
+const serverContext = ({ certificate, key, ca }: TlsFiles) => ({ cert: certificate, key, ca, minVersion: 'TLSv1.3' as const })
+
+const helloOf = ({ host, incarnation, powerLosses = 0, members }: CurrentOptions): Hello => {
   const generation = members?.generation() ?? 0
   // Only where there is a record: a release that does not know the field ends the connection.
   return { type: 'hello', protocol: PROTOCOL, host, incarnation, ...(powerLosses === 0 ? {} : { powerLosses }), ...(generation === 0 ? {} : { members: generation }) }
 }
 
 /** Also when who says it is not a peer yet: this may be the very change that makes it one. */
-function noteMembers(hello: Hello, { members }: NetworkOptions): void {
+function noteMembers(hello: Hello, { members }: CurrentOptions): void {
   if (members !== undefined && (hello.members ?? 0) > members.generation()) members.newer(hello.members!)
 }
 
-const urlOf = ({ address, port }: PeerAddress, { tls }: NetworkOptions): string =>
+const urlOf = ({ address, port }: PeerAddress, { tls }: CurrentOptions): string =>
   `${tls === null ? 'ws' : 'wss'}://${address.includes(':') ? `[${address}]` : address}:${port}/`
 
 class DialedHost extends Dialed<Channel> {
   readonly url: string
-  readonly #options: NetworkOptions
+  readonly #options: CurrentOptions
   /** Of the connection that is up or being made. */
   #socket: WebSocket | null = null
   #connectedAtMs = 0
@@ -204,7 +228,7 @@ class DialedHost extends Dialed<Channel> {
   #stopped = false
   #complained = ''
 
-  constructor(peer: PeerAddress, options: NetworkOptions, handler: PeerHandler) {
+  constructor(peer: PeerAddress, options: CurrentOptions, handler: PeerHandler) {
     super(peer.host, handler)
     this.url = urlOf(peer, options)
     this.#options = options
@@ -216,8 +240,8 @@ class DialedHost extends Dialed<Channel> {
     // Who answers matters, not at which address: the certificate must name the host we mean. (The typings of ws
     // declare another result than tls.connect, which gets these options, asks for.)
     const identity: object = {
-      checkServerIdentity: (_name: string, certificate: PeerCertificate) => namesIn(certificate).includes(this.host) ? undefined
-        : new Error(`the certificate there names ${namesIn(certificate).join(', ') || 'nobody'} instead of ${this.host}`),
+      checkServerIdentity: (_name: string, certificate: PeerCertificate) => namesIn(certificate.subjectaltname).includes(this.host) ? undefined
+        : new Error(`the certificate there names ${namesIn(certificate.subjectaltname).join(', ') || 'nobody'} instead of ${this.host}`),
     }
     const ws = new WebSocket(this.url, {
       ...wsOptions, handshakeTimeout: limits.handshakeTimeoutMs, followRedirects: false,
@@ -232,9 +256,14 @@ class DialedHost extends Dialed<Channel> {
     ws.on('error', (error: Error) => {
       if (opened || this.#stopped) return
       this.#complain(error.message.endsWith(`response: ${REVOKED}`) ? `${this.host} refuses this host, which was revoked there; "holdfast peer list" shows who belongs to the cluster`
-        : `${this.host} cannot be reached at ${this.url}: ${error.message}`)
+        : `${this.host} cannot be reached at ${this.url}: ${this.#meaning(error)}`)
     })
     ws.once('close', () => { if (!opened) this.#again() })
+  }
+
+  #meaning(error: Error): string {
+    const broken = this.#options.tls !== null && isReset(error)
+    return tlsProblem((error as NodeJS.ErrnoException).code) ?? (broken ? 'it breaks off; if it refuses this host\'s certificate, its log says why' : error.message)
   }
 
   /** The same complaint once, not at every retry. */

@@ -205,6 +205,17 @@ export interface PolicyResult { readonly volume: string; readonly effective: str
 
 /** `draining`: what is dirty goes to the backing in the background, because nobody waits for it. */
 export interface GuestEndedResult { readonly volume: string; readonly draining: boolean; readonly dirtyBytes: number }
+export interface VolumeAdded { readonly volume: string; readonly socket: string }
+export interface VolumeRemoved { readonly volume: string; readonly seconds: number }
+
+/** Volumes come and go at run time, and outlive the daemon. A section is a [[volume]] of the configuration. */
+export interface VolumeLifecycle {
+  /** Throws Failure and changes nothing. */
+  add(section: Readonly<Record<string, unknown>>): Promise<VolumeAdded>
+  /** Drains it first; refused while a guest is connected. */
+  remove(volume: string, progress: Progress): Promise<VolumeRemoved>
+  chosen(volume: string, mode: 'write-back' | 'write-through'): void
+}
 
 export interface ResizeResult { readonly volume: string; readonly beforeBytes: number; readonly afterBytes: number }
 
@@ -296,7 +307,9 @@ export interface HostControl {
   /** Brings the backing to the disk as of now and keeps it there, for all chosen volumes at one instant. */
   freeze(choice: VolumeChoice, leaseMs: number, progress: Progress): Promise<FreezeResult>
   thaw(choice: VolumeChoice): Promise<ThawResult>
-  /** Another mode until the daemon ends; into write-through it is done when nothing is dirty. */
+  addVolume(section: Readonly<Record<string, unknown>>): Promise<VolumeAdded>
+  removeVolume(volume: string, progress: Progress): Promise<VolumeRemoved>
+  /** Another mode than the configuration's; into write-through it is done when nothing is dirty. */
   policy(volume: string, mode: 'write-back' | 'write-through', progress: Progress): Promise<PolicyResult>
   /** Goes on, or stops, putting into the read cache what reads miss; or forgets what is in it. */
   cache(volume: string, action: CacheAction): Promise<CacheResult>

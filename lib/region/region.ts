@@ -1,6 +1,6 @@
 /** The region: opened, formatted, its durable facts saved, its logs found again. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, existsSync, ftruncateSync, openSync, statSync } from 'node:fs'
+import { closeSync, constants, existsSync, ftruncateSync, openSync, rmSync, statSync, statfsSync } from 'node:fs'
 import { assert } from '../core/assert.js'
 import { BlockSums } from '../core/block-sums.js'
 import { EXIT, Failure } from '../core/failure.js'
@@ -8,7 +8,7 @@ import { epoch as toEpoch, won as toWon, type Epoch, type Won } from '../core/un
 import { openBlockFile, type RingBlockFile } from '../io/block-file.js'
 import { ofdLock } from '../io/libc.js'
 import { AlignedMemory } from '../io/memory.js'
-import { allEnded, operation } from '../io/operation.js'
+import { IoError, allEnded, operation } from '../io/operation.js'
 import type { IoRing } from '../io/ring.js'
 import { limits } from '../limits.js'
 import type { CompletionTarget } from '../ports/io.js'
@@ -67,9 +67,17 @@ function createFile(path: string, options: RegionOptions): void {
   } catch (error) {
     throw new Failure(EXIT.config, `region ${path} cannot be created: ${(error as Error).message}`, { cause: error })
   }
-  ftruncateSync(fd, options.sizeBytes)
+  const { bavail, bsize } = statfsSync(path)
+  // All of it will be written: where it does not fit, its file system is not to be filled first.
+  if (bavail * bsize >= options.sizeBytes) ftruncateSync(fd, options.sizeBytes)
+  else rmSync(path)
   closeSync(fd)
+  if (bavail * bsize < options.sizeBytes) throw doesNotFit(path, `it is to have ${options.sizeBytes} bytes, and ${bavail * bsize} are free`)
 }
+
+const doesNotFit = (path: string, why: string): Failure =>
+  new Failure(EXIT.config, `region ${path} does not fit on its disk: ${why}; make room there, or choose a smaller region.size (or --cache-size)`)
+const ENOSPC = 28
 
 /** Which segments an existing region has is for its superblock to say. */
 function checkSize(path: string): void {
@@ -106,6 +114,8 @@ async function format(file: RingBlockFile, path: string, options: RegionOptions)
       options.progress(Math.min(total, at + chunk * limits.formatDepth), total)
     }
     await operation((target) => file.flush(target, 0))
+  } catch (error) {
+    throw error instanceof IoError && error.errno === ENOSPC ? doesNotFit(path, 'no space was left while it was written for the first time') : error
   } finally {
     memory.free()
   }

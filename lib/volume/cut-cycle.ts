@@ -92,6 +92,9 @@ export class CutCycle {
     shell.group?.join(this.#member)
   }
 
+  /** Its volume is not served here any more. */
+  leaveGroup(): void { this.#shell.group?.leave(this.#member) }
+
   get #claim(): Claim { return this.#shell.driver.state.claim! }
 
   /** How long the backing has been without the oldest thing that it lacks. */

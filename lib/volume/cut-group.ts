@@ -57,6 +57,7 @@ export class CutGroup {
   }
 
   join(member: GroupMember): void { this.#members.add(member) }
+  leave(member: GroupMember): void { this.#members.delete(member) }
 
   /**
    * A member's cut is due. 'alone': it goes by itself. 'common': a round has begun, or goes on with it. 'wait': not now;

@@ -150,7 +150,7 @@ export class Operations {
 
   // --- mode and size ---------------------------------------------------------------------------------------------------------
 
-  /** Another mode than the configuration's until this daemon ends; resolves when it is in effect. */
+  /** Another mode than the one that it was started with; resolves when it is in effect. */
   async setMode(mode: ClaimMode): Promise<void> {
     const { driver, index } = this.#shell
     this.#mustServe()

@@ -1,5 +1,4 @@
 /** How a volume stands, for people: what its guest gets and why it is not what was asked for, and what is to be expected. */
-import type { ClaimMode } from '../core/claim.js'
 import { degradedReason, exemptReason, slowMembers } from '../core/copies.js'
 import type { VolumeOutlook } from '../ports/control.js'
 import type { Region } from '../ports/region.js'
@@ -22,8 +21,6 @@ export interface StandingShell {
   readonly admission: Admission
   readonly rates: Rates
   readonly rot: Rot
-  /** As it is configured. */
-  readonly requested: ClaimMode
   readonly failAfterMs: number
   serving(): boolean
   /** Cannot renew its claim, and not every copy is there to vouch for it. */
@@ -55,9 +52,7 @@ export class Standing {
     const effective = claim.mode === 'write-through' ? 'write-through' : `write-back, ${copies} ${copies === 1 ? 'copy' : 'copies'}`
     if (rot.failure !== null) return { effective, reason: rot.failure }
     if (this.#shell.fenced()) return { effective: 'stopped', reason: `the claim cannot be renewed for ${failAfterMs} ms` }
-    if (claim.mode === 'write-through' && this.#shell.requested === 'write-back') {
-      return { effective, reason: degradedReason(state) ?? (policy.mode === 'write-through' ? 'an operator asked for it' : null) }
-    }
+    if (claim.mode === 'write-through' && policy.mode === 'write-back') return { effective, reason: degradedReason(state) }
     if (admission.tooOld) return { effective, reason: `the backing is ${Math.round(cuts.dirtyAgeMs / 1000)} s behind, more than max_dirty_age; writes wait` }
     const exempt = exemptReason(state)
     const slow = slowMembers(state)

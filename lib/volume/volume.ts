@@ -187,7 +187,7 @@ export class Volume implements GuestVolume {
     this.operations = this.#makeOperations()
     this.standing = new Standing({
       region, driver: this.driver, index: this.index, writes: this.writes, cuts: this.cuts, operations: this.operations, admission: this.#admission, rates: this.#rates, rot: this.#rot,
-      requested: options.policy.mode, failAfterMs: options.failAfterMs, serving: () => this.#serving, fenced: () => this.#fenced, nowMs: () => shell.nowMs(),
+      failAfterMs: options.failAfterMs, serving: () => this.#serving, fenced: () => this.#fenced, nowMs: () => shell.nowMs(),
     })
     this.check = new BackingCheck({
       name: this.name, backing, index: this.index, warn: (m) => shell.warn(m),
@@ -651,6 +651,7 @@ export class Volume implements GuestVolume {
     this.#admission.stop()
     this.#remote.close()
     this.cuts.destager.stop()
+    this.cuts.leaveGroup()
     this.driver.stop()
     await this.writes.freeze()
     await this.#shell.journal?.forget()

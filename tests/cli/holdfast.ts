@@ -26,6 +26,9 @@ export class Running {
     })
   }
 
+  /** What it said on stderr so far. */
+  get heard(): string { return this.#stderr }
+
   /** Resolves when stdout holds the text; fails when the process ends first. */
   async says(text: string): Promise<void> {
     await new Promise<void>((resolve, reject) => {

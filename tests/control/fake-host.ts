@@ -4,7 +4,7 @@ import type { HistogramCounts } from '../../lib/core/log-histogram.js'
 import { exposition } from '../../lib/metrics/exposition.js'
 import { Figures } from '../../lib/metrics/figures.js'
 import type {
-  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeChoice, VolumeStatus,
+  CacheAction, CacheResult, CopiesResult, DiscardResult, FlushResult, FreezeResult, GuestEndedResult, HostControl, HostStatus, MaintenanceResult, PeerAddition, PeerChange, PeerList, PolicyResult, Progress, ResizeResult, ScrubResult, StopAnswer, TakeoverRequest, TakeoverResult, ThawResult, VerifyResult, VolumeAdded, VolumeChoice, VolumeRemoved, VolumeStatus,
 } from '../../lib/ports/control.js'
 import type { HostMeasures, VolumeMeasures } from '../../lib/ports/measures.js'
 
@@ -48,6 +48,17 @@ export class FakeHost implements HostControl {
   discardDirty(volume: string): Promise<DiscardResult> {
     this.asked.push(['discardDirty', volume])
     return Promise.resolve({ volume, epoch: 4, lostBytes: 2 ** 20 })
+  }
+
+  addVolume(section: Readonly<Record<string, unknown>>): Promise<VolumeAdded> {
+    this.asked.push(['addVolume', section])
+    return Promise.resolve({ volume: String(section['name']), socket: '/run/new.sock' })
+  }
+
+  removeVolume(volume: string, progress: Progress): Promise<VolumeRemoved> {
+    this.asked.push(['removeVolume', volume])
+    progress(1, 2)
+    return Promise.resolve({ volume, seconds: 1 })
   }
 
   takeover(volume: string, request: TakeoverRequest): Promise<TakeoverResult> {

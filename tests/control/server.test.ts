@@ -1,9 +1,10 @@
 import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
+import { createServer as createHttpServer, request } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { ControlClient } from '../../lib/control/client.js'
 import { ControlServer } from '../../lib/control/server.js'
 import { EXIT, Failure } from '../../lib/core/failure.js'
 import { until } from '../../fixtures/lab/workspace.js'
@@ -11,13 +12,13 @@ import { FakeHost, fakeFigures, hostStatus } from './fake-host.js'
 
 interface Reply { readonly status: number; readonly lines: readonly unknown[] }
 
-function call(socketPath: string, method: string, path: string): Promise<Reply> {
+function call(socketPath: string, method: string, path: string, body?: string): Promise<Reply> {
   return new Promise((resolve, reject) => {
     request({ socketPath, method, path }, (response) => {
       let text = ''
       response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
-        .on('end', () => resolve({ status: response.statusCode ?? 0, lines: text.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown) }))
-    }).on('error', reject).end()
+        .on('end', () => resolve({ status: response.statusCode ?? 0, lines: text.trimEnd().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as unknown) }))
+    }).on('error', reject).end(body)
   })
 }
 
@@ -191,4 +192,60 @@ t.test('the socket\'s directory is made; where that is impossible, one sentence'
   writeFileSync(join(path, 'file'), '')
   const socket = join(path, 'file/control.sock')
   await t.rejects(new ControlServer(socket, new FakeHost(), fakeFigures).start(), { exitCode: EXIT.config, message: new RegExp(`^cannot listen on host.control_socket ${socket}: `) })
+})
+
+t.test('volumes: shown, added with what the body says, removed with progress', async (t) => {
+  const { socket, host } = await started(t)
+  t.match(await call(socket, 'GET', '/v1/volumes'), { status: 200, lines: [[{ name: 'db01' }]] })
+  t.match(await call(socket, 'GET', '/v1/volumes/db01'), { status: 200, lines: [{ name: 'db01', phase: 'serving' }] })
+  t.match(await call(socket, 'GET', '/v1/volumes/db09'), { status: 404, lines: [{ exitCode: EXIT.usage, error: 'no volume db09 on this host; there are: db01' }] })
+  t.same(await call(socket, 'PUT', '/v1/volumes/new', '{"backing":"/x","name":"other"}'), { status: 200, lines: [{ volume: 'new', socket: '/run/new.sock' }] })
+  t.same(await call(socket, 'DELETE', '/v1/volumes/new'), { status: 200, lines: [{ done: 1, total: 2 }, { result: { volume: 'new', seconds: 1 } }] })
+  t.same(host.asked, [['addVolume', { backing: '/x', name: 'new' }], ['removeVolume', 'new']], 'it is called as the path says')
+  for (const body of ['', '[]', 'null', '"x"', '{', `{"x":"${'x'.repeat(70_000)}"}`]) t.match(await call(socket, 'PUT', '/v1/volumes/new', body), { status: 404, lines: [{ exitCode: EXIT.usage }] }, body.slice(0, 20))
+  t.equal(host.asked.length, 2)
+})
+
+t.test('the readers\' socket shows and changes nothing', async (t) => {
+  const at = directory(t), [operators, readers] = [join(at, 'c'), join(at, 'r')] as const, host = new FakeHost(), server = new ControlServer(operators, host, fakeFigures, { readers: { path: readers } })
+  await server.start()
+  t.same(await call(readers, 'GET', '/v1/status'), { status: 200, lines: [hostStatus()] })
+  for (const [method, path] of [['POST', '/v1/volumes/db01/cache?action=drop'], ['PUT', '/v1/volumes/x'], ['DELETE', '/v1/volumes/db01'], ['HEAD', '/v1/status']] as const) {
+    const { status, lines } = await call(readers, method, path)
+    t.equal(status, 403, `${method} ${path}`)
+    if (method !== 'HEAD') t.match(lines, [{ exitCode: EXIT.denied, error: `${readers} only shows; use ${operators} to change something` }])
+  }
+  t.same(host.asked, [])
+  await server.stop()
+  t.same(readdirSync(at), [], 'both are gone')
+})
+
+t.test('docs/control-api.md: every call of the client, and every one there is answered', async (t) => {
+  const text = readFileSync(new URL('../../../docs/control-api.md', import.meta.url), 'utf8')
+  const documented = [...text.matchAll(/^\| `(GET|PUT|POST|DELETE) (\/v1\/\S+)` \|/gm)].map((row) => ({ method: row[1]!, path: row[2]! }))
+  const shape = (method: string, path: string): string => `${method} ${path.split('?')[0]!.replace(/(volumes|peers)\/[^/]+/, '$1/NAME')}`
+  const { socket } = await started(t)
+  const values: Readonly<Record<string, string>> = { NAME: 'db01', MODE: 'write-back', ACTION: 'fill', MS: '1000', BYTES: '1048576', N: '0', ADDRESS: 'h:1' }
+  for (const { method, path } of documented) {
+    const { lines } = await call(socket, method, path.replace(/\b[A-Z]+\b/g, (word) => values[word] ?? word), method === 'PUT' ? '{}' : undefined)
+    t.notMatch(JSON.stringify(lines), /is not part of the control API|must be/, `${method} ${path}`)
+  }
+  const asked: string[] = [], recorder = createHttpServer((request, response) => { asked.push(shape(request.method!, request.url!)); response.end('{"error":"no","exitCode":64}\n') })
+  const path = join(directory(t), 'r')
+  await new Promise<void>((resolve) => recorder.listen(path, resolve))
+  t.teardown(() => recorder.close())
+  const client = new ControlClient(path), quiet = (): void => undefined, request = { fenced: null, acceptLoss: null }, addition = { name: 'a', address: 'h:1', faultDomain: null }
+  const calls: Readonly<Record<string, () => Promise<unknown>>> = {
+    status: () => client.status(), measures: () => client.measures(), guestEnded: () => client.guestEnded('v'), resize: () => client.resize('v'), addVolume: () => client.addVolume('v', {}), removeVolume: () => client.removeVolume('v', quiet), discardDirty: () => client.discardDirty('v'),
+    flush: () => client.flush('v', null, quiet), freeze: () => client.freeze({ volume: 'v' }, 1, quiet), thaw: () => client.thaw({ volume: 'v' }), policy: () => client.policy('v', 'write-back', quiet),
+    cache: () => client.cache('v', 'fill'), okToStop: () => client.okToStop(), maintenanceOn: () => client.maintenanceOn(1, quiet), maintenanceOff: () => client.maintenanceOff(),
+    fewerCopies: () => client.fewerCopies(0, 1), policyCopies: () => client.policyCopies(), peers: () => client.peers(), addPeer: () => client.addPeer(addition), revokePeer: () => client.revokePeer('a', false),
+    takeover: () => client.takeover('v', request), scrub: () => client.scrub(null, 1, quiet), verify: () => client.verify('v', quiet),
+  }
+  const known = new Set(documented.map((each) => shape(each.method, each.path)))
+  for (const name of Object.getOwnPropertyNames(ControlClient.prototype).filter((each) => each !== 'constructor')) {
+    t.ok(name in calls, `${name} is looked at`)
+    await t.rejects(calls[name]!())
+    t.ok(known.has(asked.at(-1)!), `${name}: ${asked.at(-1)} is documented`)
+  }
 })

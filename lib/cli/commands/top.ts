@@ -1,14 +1,14 @@
 /** `holdfast top` on the command line. */
-import { Command, type Option } from 'commander'
-import { durationArgument, integerArgument } from './arguments.js'
-import type { TopArguments } from './top.js'
+import { Command } from 'commander'
+import { durationArgument, integerArgument } from '../arguments.js'
+import type { TopArguments } from '../top.js'
+import { controlOptions, jsonOption } from './options.js'
 
-/** `common`: which daemon is asked, and --json. */
-export function topCommand(common: readonly Option[]): Command {
+export function top(): Command {
   const command = new Command('top').description('what the volumes of this host do now: requests, latencies, dirty data, second by second')
     .option('-n, --iterations <count>', 'end after so many', integerArgument(1, 1_000_000))
     .option('--every <time>', 'how long one lasts', durationArgument, 1000)
-  for (const option of common) command.addOption(option)
+  for (const option of [...controlOptions(), jsonOption()]) command.addOption(option)
   return command.addHelpText('after', `
 At a terminal the screen is redrawn until q is pressed; elsewhere each iteration is a table, or with --json a line. Latencies
 are those of the last iteration: 50 of 100 and 99 of 100 were not slower. GUEST is what the guest saw, from its ring to the answer.
@@ -17,5 +17,5 @@ Examples:
   holdfast top --config /etc/holdfast/holdfast.toml
   holdfast top -n 1 --every 10s
   holdfast top --json | jq '.volumes[] | {name, p99: .latencies["guest write"].p99}'`)
-    .action(async (options: TopArguments) => (await import('./top.js')).top(options))
+    .action(async (options: TopArguments) => (await import('../top.js')).top(options))
 }
