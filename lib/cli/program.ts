@@ -16,6 +16,7 @@ import { replay } from './commands/replay.js'
 import { salvage } from './commands/salvage.js'
 import { scrub } from './commands/scrub.js'
 import { serve } from './commands/serve.js'
+import { sim } from './commands/sim.js'
 import { status } from './commands/status.js'
 import { top as topView } from './commands/top.js'
 import { volume } from './commands/volume.js'
@@ -30,7 +31,7 @@ export function program(): Command {
     .description('Write accelerator for QEMU/KVM: guest writes commit on local NVMe and on other hosts, shared storage gets them later.')
     .version(VERSION)
     .addHelpText('after', EXIT_CODES)
-  for (const command of [blk(), serve(), status(), topView(), doctor(), volume(), host(), peer(), scrub(), inspect(), salvage(), journal(), claims(), replay(), libvirt(), pki(), completion()]) top.addCommand(command)
+  for (const command of [blk(), serve(), status(), topView(), doctor(), volume(), host(), peer(), scrub(), inspect(), salvage(), journal(), claims(), replay(), sim(), libvirt(), pki(), completion()]) top.addCommand(command)
   settle(top)
   return top
 }

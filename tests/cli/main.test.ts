@@ -34,7 +34,7 @@ t.test('without a command: the help, as an error', async (t) => {
 t.test('help and version', async (t) => {
   const { version } = JSON.parse(readFileSync(join(LAUNCHER, '../../package.json'), 'utf8')) as { version: string }
   t.same(await holdfast('--version'), { code: EXIT.done, stdout: `${version}\n`, stderr: '' })
-  for (const command of [['blk'], ['serve'], ['status'], ['completion'], ...['list', 'show', 'add', 'remove', 'flush', 'freeze', 'thaw', 'drain', 'policy', 'resize', 'verify'].map((verb) => ['volume', verb]), ['volume', 'takeover'], ['host', 'ok-to-stop'], ['host', 'maintenance'], ['host', 'copies'], ['peer', 'add'], ['peer', 'revoke'], ['peer', 'list'], ['peer', 'show'], ['scrub'], ['doctor'], ['inspect'], ['salvage'], ['libvirt', 'xml'], ['libvirt', 'hook'], ['pki', 'issue']]) {
+  for (const command of [['blk'], ['serve'], ['status'], ['completion'], ...['list', 'show', 'add', 'remove', 'flush', 'freeze', 'thaw', 'drain', 'policy', 'resize', 'verify'].map((verb) => ['volume', verb]), ['volume', 'takeover'], ['host', 'ok-to-stop'], ['host', 'maintenance'], ['host', 'copies'], ['peer', 'add'], ['peer', 'revoke'], ['peer', 'list'], ['peer', 'show'], ['scrub'], ['doctor'], ['inspect'], ['salvage'], ['sim'], ['libvirt', 'xml'], ['libvirt', 'hook'], ['pki', 'issue']]) {
     const { code, stdout } = await holdfast(...command, '--help')
     t.equal(code, EXIT.done)
     t.match(stdout, /Examples?(, .*)?:\n {2}.*holdfast /, command.join(' '))
