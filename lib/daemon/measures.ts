@@ -23,6 +23,6 @@ function measureVolume({ volume, domain, device }: HostedVolume, nowMs: number):
   const { requests, sinceMs } = device?.waits() ?? { requests: 0, sinceMs: null }
   return {
     name: volume.name, domain, copiesRequested: volume.driver.state.policy.copies, logBytes: volume.logBytes, maxDirtyAgeMs: volume.maxDirtyAgeMs, ...volume.counters.measured.snapshot(), lags: volume.writes.lags,
-    inFlight: requests, oldestMs: sinceMs === null ? 0 : Math.max(0, nowMs - sinceMs), renewAgeMs: volume.renewAgeMs,
+    inFlight: requests, oldestMs: sinceMs === null ? 0 : Math.max(0, nowMs - sinceMs), renewAgeMs: volume.renewal.ageMs,
   }
 }

@@ -11,8 +11,8 @@ export interface InheritedIndexShell {
   readonly holder: Holder
   readonly remote: RemoteReader
   claim(): Claim
-  /** How long this epoch has been served. */
-  servedMs(): number
+  /** How long ago this host took the volume over. */
+  ownedMs(): number
   /** A cut is under way, or a claim change. */
   busy(): boolean
   warn(message: string): void
@@ -30,14 +30,14 @@ export class InheritedIndex {
   get reading(): boolean { return this.#reading > 0 }
 
   /**
-   * Once in each epoch, which may name a copy that has come here by now. Not at once: a guest that has just moved here waits for its
-   * first reads, and map and index would come before them. Never beside a cut: what it retires at its end are the very levels that
+   * Once in each epoch, which may name a copy that has come here by now. Not right after a takeover: a guest that has just moved here
+   * waits for its first reads, and map and index would come before them. Never beside a cut: what it retires at its end are the very levels that
    * it has written.
    */
   get #due(): boolean {
-    const { index, holder, claim, servedMs, busy } = this.#shell, { epoch, volume } = claim()
+    const { index, holder, claim, ownedMs, busy } = this.#shell, { epoch, volume } = claim()
     if (this.#lookedAt === epoch || this.reading || busy()) return false
-    return servedMs() >= limits.indexAfterMs && canIndex(index, holder, volume)
+    return ownedMs() >= limits.indexAfterMs && canIndex(index, holder, volume)
   }
 
   async tick(): Promise<void> {

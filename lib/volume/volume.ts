@@ -38,6 +38,7 @@ import { Operations } from './operations.js'
 import { OtherHosts } from './other-hosts.js'
 import { OwnershipDriver } from './ownership-driver.js'
 import { Rates } from './rates.js'
+import { Renewal } from './renewal.js'
 import { ReadPath } from './read-path.js'
 import { RemoteReader } from './remote-reader.js'
 import { takeover, type TakenOver } from './takeover.js'
@@ -103,6 +104,7 @@ export class Volume implements GuestVolume {
   readonly counters = new Counters()
   readonly index: VolumeIndex
   readonly driver: OwnershipDriver
+  readonly renewal: Renewal
   readonly handOver: HandOver
   readonly others: OtherHosts
   readonly cuts: CutCycle
@@ -131,9 +133,6 @@ export class Volume implements GuestVolume {
   #serving = false
   #refusedRoom = false
   #makingSafe = false
-  #renewing = false
-  #renewedAtMs = 0
-  #beats = 0
   #ownedSinceMs = 0
   #phaseShown = ''
 
@@ -154,7 +153,7 @@ export class Volume implements GuestVolume {
       ...common, slow: options.slowPeer, progressed: () => this.#progressed(), room: () => this.#room(), memberFailed: (host, reason) => this.others.late(host, reason),
       flushNeeded: () => this.#makeSafe(),
     }, options.guest.durability === 'write')
-    this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), mayAnswer: () => this.#serving && !this.#fenced, rotten: (offsetBytes) => this.#rot.found(offsetBytes) })
+    this.#reads = new ReadPath({ ...common, clean, mustWait: (request) => this.#readMustWait(request), mayAnswer: () => this.#serving && !this.renewal.fenced, rotten: (offsetBytes) => this.#rot.found(offsetBytes) })
     this.#flushes = new FlushPath({ ...common, boundary: () => this.cuts.boundary(), members: () => this.#otherHosts })
     this.driver = new OwnershipDriver(newOwnership(holder.self, options.policy, randomUUID(), options.guest), {
       store: shell.store, dialed: (host) => shell.dialed(host), nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
@@ -164,17 +163,22 @@ export class Volume implements GuestVolume {
       lost: (reason) => this.#lost(reason), released: () => this.#lost(null), changed: () => this.#changed(),
     })
     this.#rot = new Rot({ name: this.name, holder, driver: this.driver, failed: (failure) => this.#bases.fail(failure), warn: (m) => shell.warn(m) })
+    this.renewal = new Renewal({
+      driver: this.driver, store: shell.store, self: holder.self, failAfterMs: options.failAfterMs, renewMs: options.policy.renewMs, serving: () => this.#serving,
+      vouchedFor: () => this.writes.links.length > 0 && this.writes.links.every((link) => link.synced), released: () => { this.#reads.recheck(); this.#room() },
+      nowMs: () => shell.nowMs(), warn: (m) => shell.warn(m),
+    })
     this.handOver = new HandOver({
       holder, driver: this.driver, index: this.index, writes: this.writes, backing, journal: shell.journal, dialed: (host) => shell.dialed(host),
       serving: () => this.#serving, guestRuns: () => this.guestRuns, nowMs: () => shell.nowMs(),
     })
     this.others = new OtherHosts({
       holder, driver: this.driver, bases: this.#bases, accepted: (host) => shell.accepted(host), cutOff: () => shell.cutOff?.() ?? [], serving: () => this.#serving,
-      servedMs: () => shell.nowMs() - this.#servedAtMs, justRenewed: () => this.#justRenewed, warn: (m) => shell.warn(m),
+      servedMs: () => shell.nowMs() - this.#servedAtMs, justRenewed: () => this.renewal.fresh, warn: (m) => shell.warn(m),
     })
     this.cuts = this.#makeCuts()
     this.#inherited = new InheritedIndex({
-      index: this.index, holder, remote: this.#remote, claim: () => this.claim!, servedMs: () => shell.nowMs() - this.#servedAtMs,
+      index: this.index, holder, remote: this.#remote, claim: () => this.claim!, ownedMs: () => shell.nowMs() - this.#ownedSinceMs,
       busy: () => this.cuts.destager.busy || this.driver.state.attempt !== null, warn: (m) => shell.warn(m),
     })
     this.#admission = new Admission({
@@ -187,7 +191,7 @@ export class Volume implements GuestVolume {
     this.operations = this.#makeOperations()
     this.standing = new Standing({
       region, driver: this.driver, index: this.index, writes: this.writes, cuts: this.cuts, operations: this.operations, admission: this.#admission, rates: this.#rates, rot: this.#rot,
-      failAfterMs: options.failAfterMs, serving: () => this.#serving, fenced: () => this.#fenced, nowMs: () => shell.nowMs(),
+      failAfterMs: options.failAfterMs, serving: () => this.#serving, fenced: () => this.renewal.fenced, nowMs: () => shell.nowMs(),
     })
     this.check = new BackingCheck({
       name: this.name, backing, index: this.index, warn: (m) => shell.warn(m),
@@ -300,7 +304,7 @@ export class Volume implements GuestVolume {
   }
 
   admit(request: GuestRequest): boolean {
-    if (!this.#serving || this.#fenced) { this.#refusedRoom = true; return false }
+    if (!this.#serving || this.renewal.fenced) { this.#refusedRoom = true; return false }
     if (request.kind === REQUEST_KIND.read || request.kind === REQUEST_KIND.flush) return true
     const answer = this.#rot.failure === null ? this.#admission.ask(request) : 'no'
     if (answer === 'no') this.#refusedRoom = true
@@ -360,7 +364,7 @@ export class Volume implements GuestVolume {
 
   /** In write-through a read of something not flushed waits for the backing (R15); a fenced owner reads nothing. */
   #readMustWait(request: GuestRequest): boolean {
-    if (this.#fenced) return true
+    if (this.renewal.fenced) return true
     return this.claim?.mode === 'write-through' && this.index.touchesOwn(request.lbaSectors, request.lengthSectors)
   }
 
@@ -400,7 +404,7 @@ export class Volume implements GuestVolume {
     const epoch = new EpochLog(claim, log, self)
     this.handOver.served(claim.epoch)
     this.#servedAtMs = this.#shell.nowMs()
-    this.#renewedAtMs = Math.max(this.#renewedAtMs, this.driver.swapAskedMs)
+    this.renewal.won(this.driver.swapAskedMs)
     this.#serving = true
     this.writes.acksFrozen = acksFrozen(this.driver.state)
     this.writes.begin(epoch, from)
@@ -422,7 +426,7 @@ export class Volume implements GuestVolume {
   #lost(reason: string | null): void {
     if (reason === null) this.#shell.clean?.released(this.claim!)
     if (this.#serving && reason !== null) this.#shell.warn(`not the owner any more: ${reason}`)
-    const goneMs = this.handOver.active ? this.handOver.askedMs : this.#renewedAtMs
+    const goneMs = this.handOver.active ? this.handOver.askedMs : this.renewal.renewedAtMs
     this.#serving = false
     this.handOver.ended()
     this.writes.end()
@@ -468,7 +472,7 @@ export class Volume implements GuestVolume {
       case 'flushed': this.#flushes.memberFlushed(peer.host, message.epoch, message.won); break
       case 'trimmed': this.#bases.known(peer.host, message.base); this.cuts.consider(); break
       // A change that cannot be made would stop the acks; said again, so another time will do.
-      case 'copied': if (this.#serving && this.#justRenewed) this.driver.dispatch({ type: 'copied', host: peer.host, epoch: message.epoch }); break
+      case 'copied': if (this.#serving && this.renewal.fresh) this.driver.dispatch({ type: 'copied', host: peer.host, epoch: message.epoch }); break
       case 'refused':
         if (this.#serving && message.epoch === this.claim!.epoch) this.others.late(peer.host, message.reason)
         break
@@ -477,21 +481,11 @@ export class Volume implements GuestVolume {
 
   // --- destaging ----------------------------------------------------------------------------------------------------------------
 
-  get #canRenew(): boolean { return this.#shell.nowMs() - this.#renewedAtMs < this.#options.failAfterMs }
-
-  get #justRenewed(): boolean { return this.#shell.nowMs() - this.#renewedAtMs < this.#options.policy.renewMs }
-
-  /**
-   * Cannot renew, and not every member with a copy is there to say that it is not sealed: acks and reads stop, because another host
-   * may have sealed the one that is missing, and have taken over by now (R7).
-   */
-  get #fenced(): boolean { return this.#serving && !this.#canRenew && (this.writes.links.length === 0 || this.writes.links.some((l) => !l.synced)) }
-
   get #quarantineOver(): boolean { return this.#shell.nowMs() - this.#ownedSinceMs >= this.#options.policy.quarantineMs }
 
   #mayDestage(): boolean {
     // In quarantine nothing could be retired anyway (R8); at its end everything above base is written once (R8c).
-    return this.#serving && !this.handOver.active && !this.#inherited.reading && this.driver.state.attempt === null && this.#canRenew &&
+    return this.#serving && !this.handOver.active && !this.#inherited.reading && this.driver.state.attempt === null && this.renewal.canRenew &&
       (!this.claim!.quarantine || this.#quarantineOver)
   }
 
@@ -503,9 +497,6 @@ export class Volume implements GuestVolume {
     this.#room()
     this.writes.pump()
   }
-
-  /** Since it was proven that the claim is still this host's; null: it is not. */
-  get renewAgeMs(): number | null { return this.#serving ? this.#shell.nowMs() - this.#renewedAtMs : null }
 
   #progressed(): void {
     this.#letInWhoWaits()
@@ -542,8 +533,7 @@ export class Volume implements GuestVolume {
       this.writes.pump()
       this.#room()
     }
-    const due = this.#shell.nowMs() - this.#renewedAtMs >= this.#options.policy.renewMs / 2
-    if (due && !this.#renewing && (this.#serving || this.driver.state.phase === 'sealed')) void this.#renew()
+    this.renewal.tick()
   }
 
   /** A start wants what this host owned and may be dirty. Once another host owns it that is none of its business, and nobody here asks for it. */
@@ -557,23 +547,6 @@ export class Volume implements GuestVolume {
     if (!this.#rates.due(now)) return
     const { recordBytes, backingWriteBytes } = this.counters
     this.#rates.sample(now, { logged: recordBytes, destaged: backingWriteBytes, freed: recordBytes - this.logBytes }, this.cuts.destager.busy)
-  }
-
-  async #renew(): Promise<void> {
-    this.#renewing = true
-    const { store, holder } = this.#shell
-    const startedMs = this.#shell.nowMs()
-    const wasFenced = this.#fenced
-    try {
-      if (this.#serving) await store.beat({ owner: holder.self, epoch: this.claim!.epoch, counter: ++this.#beats })
-      await this.driver.readClaim()
-      this.#renewedAtMs = startedMs
-      if (wasFenced) { this.#reads.recheck(); this.#room() }
-    } catch (error) {
-      this.#shell.warn(`the claim in ${store.where} cannot be renewed: ${(error as Error).message}`)
-    } finally {
-      this.#renewing = false
-    }
   }
 
   #changed(): void {
