@@ -212,8 +212,8 @@ export class ReadPath implements CompletionTarget {
 
   async #readRemote(piece: Piece): Promise<void> {
     try {
-      const answer = await this.#shell.remote.read(piece.level!.remote!, piece.lba, piece.sectors)
-      this.#fromRemote(piece, answer)
+      const { index, remote } = this.#shell, level = piece.level!
+      this.#fromRemote(piece, await remote.readUnless(level.remote!, piece.lba, piece.sectors, () => !index.has(level)))
     } catch (error) {
       this.#shell.warn(`read of ${piece.sectors} sectors at ${piece.lba}: ${(error as Error).message}`)
       piece.failed = true
@@ -221,10 +221,12 @@ export class ReadPath implements CompletionTarget {
     }
   }
 
-  #fromRemote(piece: Piece, answer: RemoteRuns): void {
+  /** Null: the log has other holders by now, this host perhaps among them. */
+  #fromRemote(piece: Piece, answer: RemoteRuns | null): void {
     this.#collecting = piece.job
     this.#startedMs = this.#shell.nowMs()
-    if (answer.trimmed) {
+    if (answer === null) this.#shell.index.resolve(piece.lba, piece.sectors, this.#collect)
+    else if (answer.trimmed) {
       // The holder has seen a base that hides this log: look again, below it.
       this.#shell.index.resolveBelow(piece.level!, piece.lba, piece.sectors, this.#collect)
     } else {

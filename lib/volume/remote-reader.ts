@@ -35,8 +35,13 @@ export class RemoteReader {
     this.#stallMs = stallMs
   }
 
-  async read(log: InheritedLog, lba: number, sectors: number): Promise<RemoteRuns> {
-    const { answer, host } = await this.#ask(log, { type: 'read', volume: this.#volume(), epoch: log.epoch, kept: log.kept, lba, sectors })
+  async read(log: InheritedLog, lba: number, sectors: number): Promise<RemoteRuns> { return (await this.readUnless(log, lba, sectors, () => false))! }
+
+  /** Null: `elsewhere` became true while nobody could be asked. */
+  async readUnless(log: InheritedLog, lba: number, sectors: number, elsewhere: () => boolean): Promise<RemoteRuns | null> {
+    const asked = await this.#ask(log, { type: 'read', volume: this.#volume(), epoch: log.epoch, kept: log.kept, lba, sectors }, elsewhere)
+    if (asked === null) return null
+    const { answer, host } = asked
     const message = answer.message
     if (message.type === 'readTrimmed') return { trimmed: true, runs: [], raw: answer.raw, host }
     if (message.type !== 'data') throw new Failure(EXIT.unreachable, `${host} answered a read with ${message.type}`)
@@ -47,7 +52,8 @@ export class RemoteReader {
   async map(log: InheritedLog): Promise<number[] | null> {
     const extents: number[] = []
     for (let fromLba = 0; ;) {
-      const { answer, host } = await this.#ask(log, { type: 'map', volume: this.#volume(), epoch: log.epoch, kept: log.kept, fromLba })
+      const asked = await this.#ask(log, { type: 'map', volume: this.#volume(), epoch: log.epoch, kept: log.kept, fromLba })
+      const { answer, host } = asked!
       const message = answer.message
       if (message.type === 'readTrimmed') return null
       if (message.type !== 'extents') throw new Failure(EXIT.unreachable, `${host} answered a map request with ${message.type}`)
@@ -59,7 +65,7 @@ export class RemoteReader {
 
   close(): void { this.#closed = true }
 
-  async #ask(log: InheritedLog, request: Request): Promise<{ answer: RawAnswer; host: string }> {
+  async #ask(log: InheritedLog, request: Request, elsewhere: () => boolean = () => false): Promise<{ answer: RawAnswer; host: string } | null> {
     const until = performance.now() + this.#stallMs
     let last = 'no holder is connected'
     while (!this.#closed) {
@@ -83,6 +89,7 @@ export class RemoteReader {
       }
       if (performance.now() > until) break
       await sleep(limits.remoteRetryMs)
+      if (elsewhere()) return null
     }
     throw new Failure(EXIT.unreachable,
       `no holder of epoch ${log.epoch} (${log.holders.map((m) => m.host).join(', ')}) can be read: ${last}; bring one of them back`)
